@@ -1,0 +1,68 @@
+"""Settings of a vidlm process: read from `VIDLM_*` once, by an entry point, and passed down. Nothing reads them at import."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vidlm.errors import SettingsError
+
+EMBEDDED_MODEL = Path(__file__).parent / "checkpoints" / "tiny"
+
+
+class Settings(BaseSettings):
+    """Every setting, its unit and its default. The environment name is the field's in capitals after `VIDLM_`."""
+
+    model_config = SettingsConfigDict(env_prefix="VIDLM_", extra="ignore", frozen=True)
+
+    data: Annotated[Path, Field(description="The one folder that holds all state.")] = Path(".vidlm")
+    database_url: Annotated[str | None, Field(description="SQLAlchemy URL; SQLite in the data folder when unset.")] = None
+    redis_url: Annotated[str | None, Field(description="Redis or Valkey; an embedded Valkey is started when unset.")] = None
+
+    model: Annotated[str | None, Field(description="Checkpoint folder or hub id; the embedded toy model when unset.")] = None
+    device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N.")] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    sample_fps: Annotated[float, Field(gt=0, le=30, description="Frames sampled per second of video.")] = 2.0
+    max_frame_pixels: Annotated[
+        int, Field(ge=3136, description="Pixels of a sampled frame at most; the checkpoint's own limit holds too.")
+    ] = 200_704
+    segment_min_s: Annotated[float, Field(gt=0)] = 2.0
+    segment_max_s: Annotated[float, Field(gt=0)] = 10.0
+    span_s: Annotated[float, Field(gt=0, description="Seconds of video one GPU task analyses.")] = 60.0
+
+    max_upload_bytes: Annotated[int, Field(gt=0)] = 4 * 1024**3
+    max_duration_s: Annotated[float, Field(gt=0)] = 4 * 3600.0
+    max_source_pixels: Annotated[int, Field(gt=0, description="Pixels of a source frame at most.")] = 35_389_440
+    max_source_side: Annotated[int, Field(gt=0)] = 8192
+    max_question_chars: Annotated[int, Field(gt=0)] = 2000
+
+    policies: Annotated[Path | None, Field(description="YAML file of policies; the built-in taxonomy when unset.")] = None
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(ge=1, description="Worker processes `vidlm serve` starts.")] = 1
+
+    lease_s: Annotated[float, Field(gt=0, description="A claim's lease; renewed three times as often.")] = 30.0
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    sweep_every_s: Annotated[float, Field(gt=0)] = 15.0
+
+    @property
+    def sql_url(self) -> str:
+        """The database's SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{(self.data / 'vidlm.db').resolve()}"
+
+    @property
+    def model_path(self) -> str:
+        """A checkpoint folder or a hub id."""
+        return self.model or str(EMBEDDED_MODEL)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, `overrides` first. Raises `SettingsError` in one readable line."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as exc:
+        problems = "; ".join(f"VIDLM_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in exc.errors())
+        raise SettingsError(problems) from exc
