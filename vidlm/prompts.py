@@ -1,0 +1,101 @@
+"""Every word vidlm ever says to a model. Pure text: no tokenizer, no tensors.
+
+Training and inference both build their prompts here, so they cannot drift apart. The layout is ChatML, the one every
+Qwen2-VL checkpoint was trained with, cut where work can be shared:
+
+    prefix   system turn, opening of the user turn, then for each frame pair its time and its pictures
+    branch   one request, the end of the user turn and the opening of the assistant's turn
+
+    <|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n<|im_start|>user\\n
+    <0.0s>[pair 0]<1.0s>[pair 1] ...                                        the prefix, computed once a segment
+    Does this part show ...? Answer Yes or No.<|im_end|>\\n<|im_start|>assistant\\n    a branch, one of many
+
+Qwen2-VL has no clock of its own: the time before each pair is what lets it say when. File names and metadata never
+enter a prompt.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from vidlm.domain import Policy, Span
+
+PROMPT_VERSION: Final = "1"
+"""Changes with any text in this module: scores and captions of different versions are not comparable."""
+
+Part = str | int
+"""A piece of a prefix: text, or the index of the frame pair whose visual tokens stand there."""
+
+NOT_SHOWN: Final = "It is not shown."
+"""What a model answers when the part does not show what was asked about."""
+
+_SYSTEM: Final = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+_USER: Final = "<|im_start|>user\n"
+_ASSISTANT: Final = "<|im_end|>\n<|im_start|>assistant\n"
+_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*s\b")
+_SPECIAL: Final = re.compile(r"<\|(.*?)\|>")
+
+
+def video_prefix(pair_times_s: Sequence[float]) -> list[Part]:
+    """The prefix that shows frame pairs; `pair_times_s[i]` is when pair i's first frame is on screen."""
+    parts: list[Part] = [_SYSTEM + _USER]
+    for index, time_s in enumerate(pair_times_s):
+        parts += [f"<{time_s:.1f}s>", index]
+    return parts
+
+
+def text_prefix() -> list[Part]:
+    """The prefix of a request about text alone."""
+    return [_SYSTEM + _USER]
+
+
+def branch(request: str) -> str:
+    """A request as it follows a prefix. Control tokens inside `request` are defused: users' words are only words."""
+    return _SPECIAL.sub(r"<\1>", request) + _ASSISTANT
+
+
+def caption_request() -> str:
+    return "Describe this part of the video."
+
+
+def policy_question(policy: Policy) -> str:
+    """A Yes/No question; the score is P(Yes)."""
+    exception = f" Not counted: {policy.allowed}." if policy.allowed else ""
+    return f"Does this part show {policy.blocked}?{exception} Answer Yes or No."
+
+
+def relevance_question(question: str) -> str:
+    """A Yes/No question: is this part worth asking `question`?"""
+    return f"Question: {question}\nDoes this part show what the question is about? Answer Yes or No."
+
+
+def answer_request(question: str) -> str:
+    return f"Question: {question}\nAnswer in a few words. If it is not in this part, answer: {NOT_SHOWN}"
+
+
+def summary_request(captions: Sequence[tuple[float, str]]) -> str:
+    """`captions`: (start_s, caption) of consecutive parts."""
+    lines = "\n".join(f"<{start_s:.1f}s> {caption}" for start_s, caption in captions)
+    return f"{lines}\nSummarise the video."
+
+
+def title_request(captions: Sequence[str]) -> str:
+    """Captions of one chapter's parts, in order."""
+    lines = "\n".join(captions)
+    return f"{lines}\nGive this chapter a short title."
+
+
+def is_abstention(text: str) -> bool:
+    """Whether an answer says that what was asked about is not there."""
+    return text.strip().lower().rstrip(".") in {"", "not shown", "it is not shown", "unanswerable"}
+
+
+def times_in(text: str) -> list[float]:
+    """The times an answer names ("from 2.0s to 4.5s" -> [2.0, 4.5]), in seconds, in order of appearance."""
+    return [float(number) for number in _TIME.findall(text)]
+
+
+def span_in(text: str) -> Span | None:
+    """The interval an answer names, or None where it names no two times in order."""
+    times = times_in(text)
+    return Span(times[0], times[1]) if len(times) == 2 and times[0] <= times[1] else None
