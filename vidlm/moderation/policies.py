@@ -1,0 +1,190 @@
+"""Policies from YAML, checked so that a mistake is explained in a sentence.
+
+Knows the file's format and what makes a policy sensible; knows nothing of models, scores or databases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from vidlm.domain import Policy, Severity, to_document
+from vidlm.errors import PolicyError
+
+TAXONOMY: Final = Path(__file__).with_name("taxonomy.yaml")
+NEVER: Final = 1.01
+"""The block threshold of a policy that never blocks by itself: no probability reaches it."""
+
+_REQUIRED: Final = ("id", "title", "blocked", "severity", "review", "block")
+_OPTIONAL: Final = ("parent", "allowed", "enabled")
+_ID: Final = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+_MAX_CHARS: Final = {"title": 80, "blocked": 300, "allowed": 300}
+_MAX_FILE_BYTES: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """The policies that are scored, in the file's order. `version` changes with any of their content."""
+
+    version: str
+    policies: tuple[Policy, ...]
+
+    def get(self, policy_id: str) -> Policy | None:
+        """The policy with this id, or None."""
+        return next((policy for policy in self.policies if policy.id == policy_id), None)
+
+
+def load_policies(path: Path | None = None) -> PolicySet:
+    """The enabled policies of a YAML file; the built-in taxonomy when `path` is None.
+
+    Raises `PolicyError` that names the file, the policy and the field, and says what is wrong.
+    """
+    source = TAXONOMY if path is None else path
+    try:
+        if source.stat().st_size > _MAX_FILE_BYTES:
+            raise PolicyError(f"{source.name}: larger than {_MAX_FILE_BYTES} bytes")
+        text = source.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise PolicyError(f"{source.name}: cannot be read ({exc.strerror})") from exc
+    except UnicodeDecodeError as exc:
+        raise PolicyError(f"{source.name}: is not UTF-8 text") from exc
+    try:
+        return parse_policies(text)
+    except PolicyError as exc:
+        raise PolicyError(f"{source.name}: {exc.detail}") from exc
+
+
+def parse_policies(text: str) -> PolicySet:
+    """The enabled policies of a YAML text. Raises `PolicyError` that explains."""
+    try:
+        document = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as exc:
+        raise PolicyError(f"not valid YAML: {_one_line(exc)}") from exc
+    except RecursionError as exc:
+        raise PolicyError("not valid YAML: nested too deeply") from exc
+    if not isinstance(document, dict) or set(document) != {"policies"} or not isinstance(document["policies"], list):
+        raise PolicyError("expected one key, `policies`, holding a list")
+    policies = tuple(_policy(row, number) for number, row in enumerate(document["policies"], start=1))
+    return policy_set(policies)
+
+
+def policy_set(policies: tuple[Policy, ...]) -> PolicySet:
+    """The set of the enabled ones among `policies`. Raises `PolicyError` for duplicate ids or none enabled."""
+    seen: set[str] = set()
+    for policy in policies:
+        if policy.id in seen:
+            raise PolicyError(f"policy {policy.id!r}: the id is used twice")
+        seen.add(policy.id)
+    enabled = tuple(policy for policy in policies if policy.enabled)
+    if not enabled:
+        raise PolicyError("no policy is enabled")
+    canonical = json.dumps([to_document(policy) for policy in enabled], sort_keys=True, ensure_ascii=False)
+    return PolicySet(hashlib.sha256(canonical.encode()).hexdigest()[:12], enabled)
+
+
+def _policy(row: Any, number: int) -> Policy:
+    """One row of the file as a checked `Policy`."""
+    if not isinstance(row, dict):
+        raise PolicyError(f"policy number {number}: expected fields such as `id:`, not {_shown(row)}")
+    name = f"policy {row['id']!r}" if isinstance(row.get("id"), str) else f"policy number {number}"
+    for key in row:
+        if key not in (*_REQUIRED, *_OPTIONAL):
+            raise PolicyError(f"{name}: unknown field {_shown(key)}; known are {', '.join((*_REQUIRED, *_OPTIONAL))}")
+    for key in _REQUIRED:
+        if key not in row:
+            raise PolicyError(f"{name}: field `{key}` is missing")
+    identity = _text(row, "id", name)
+    if not _ID.fullmatch(identity):
+        raise PolicyError(f"{name}: field `id` must look like `parent.name`, in lower case, digits and `_`")
+    parent = identity.partition(".")[0]
+    if row.get("parent", parent) != parent:
+        raise PolicyError(f"{name}: field `parent` is {_shown(row['parent'])} but the id says {parent!r}")
+    enabled = row.get("enabled", True)
+    if not isinstance(enabled, bool):
+        raise PolicyError(f"{name}: field `enabled` must be true or false, not {_shown(enabled)}")
+    review, block = _thresholds(row, name)
+    return Policy(
+        id=identity,
+        title=_text(row, "title", name),
+        parent=parent,
+        blocked=_text(row, "blocked", name),
+        allowed=_text(row, "allowed", name) if row.get("allowed") is not None else "",
+        severity=_severity(row["severity"], name),
+        review_threshold=review,
+        block_threshold=block,
+        enabled=enabled,
+    )
+
+
+def _text(row: Mapping[str, Any], key: str, name: str) -> str:
+    value = row[key]
+    if not isinstance(value, str) or not value.strip():
+        raise PolicyError(f"{name}: field `{key}` must be a text, not {_shown(value)}")
+    text = " ".join(value.split())
+    if len(text) > _MAX_CHARS.get(key, 100):
+        raise PolicyError(f"{name}: field `{key}` is longer than {_MAX_CHARS.get(key, 100)} characters")
+    if "<|" in text:
+        raise PolicyError(f"{name}: field `{key}` must not contain `<|`, which is the model's own markup")
+    return text
+
+
+def _severity(value: Any, name: str) -> Severity:
+    try:
+        return Severity(value)
+    except ValueError as exc:
+        raise PolicyError(
+            f"{name}: field `severity` is {_shown(value)}; expected one of {', '.join(Severity)}"
+        ) from exc
+
+
+def _thresholds(row: Mapping[str, Any], name: str) -> tuple[float, float]:
+    """(review, block), with 0 < review <= 1 and review <= block; `never` and anything above 1 never blocks."""
+    review = _number(row["review"], "review", name)
+    block = NEVER if row["block"] == "never" else _number(row["block"], "block", name, words=" or `never`")
+    if not 0 < review <= 1:
+        raise PolicyError(f"{name}: field `review` is {review:g}; expected more than 0 and at most 1")
+    if not 0 < block <= 2:
+        raise PolicyError(f"{name}: field `block` is {block:g}; expected more than 0 and at most 1, or `never`")
+    if review > block:
+        raise PolicyError(
+            f"{name}: field `review` ({review:g}) is above `block` ({block:g}), so nothing would be reviewed"
+        )
+    return review, block
+
+
+def _number(value: Any, key: str, name: str, *, words: str = "") -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise PolicyError(f"{name}: field `{key}` must be a number{words}, not {_shown(value)}")
+    return float(value)
+
+
+def _shown(value: object) -> str:
+    """A foreign value as it may stand in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _one_line(exc: yaml.YAMLError) -> str:
+    return " ".join(str(exc).replace('in "<unicode string>", ', "").split())
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key written twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key in keys:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is written twice", key_node.start_mark
+                )
+            keys.add(key)
+        return super().construct_mapping(node, deep)
