@@ -65,7 +65,7 @@ def parse_policies(text: str) -> PolicySet:
     """The enabled policies of a YAML text. Raises `PolicyError` that explains."""
     try:
         document = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError) as exc:  # ValueError: an impossible date or number
         raise PolicyError(f"not valid YAML: {_one_line(exc)}") from exc
     except RecursionError as exc:
         raise PolicyError("not valid YAML: nested too deeply") from exc
@@ -162,7 +162,10 @@ def _thresholds(row: Mapping[str, Any], name: str) -> tuple[float, float]:
 def _number(value: Any, key: str, name: str, *, words: str = "") -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise PolicyError(f"{name}: field `{key}` must be a number{words}, not {_shown(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as exc:
+        raise PolicyError(f"{name}: field `{key}` is out of range") from exc
 
 
 def _shown(value: object) -> str:
@@ -171,7 +174,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _one_line(exc: yaml.YAMLError) -> str:
+def _one_line(exc: Exception) -> str:
     return " ".join(str(exc).replace('in "<unicode string>", ', "").split())
 
 
@@ -181,8 +184,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys: set[Any] = set()
         for key_node, _ in node.value:
-            key = key_node.value
-            if key in keys:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is not None and key in keys:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is written twice", key_node.start_mark
                 )
