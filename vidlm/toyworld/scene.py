@@ -1,8 +1,9 @@
 """What a toy clip is made of: plain values, and no opinion on how they look or what is true of them.
 
-``draw`` turns these values into pixels, the sampler makes them up and the truth is read off them, so the three can never
-disagree about what a clip holds. Times are seconds of the clip, places are fractions of the frame (0, 0 is the top left
-corner), sizes are fractions of the frame's shorter side. Knows numbers and names; imports only the standard library.
+``draw`` turns these values into pixels, the sampler makes them up and the truth is read off them, so the three can
+never disagree about what a clip holds. Times are seconds of the clip, places are fractions of the frame (0, 0 is the
+top left corner), sizes are fractions of the frame's shorter side. Knows numbers and names; imports only the standard
+library.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ COLOURS: dict[str, RGB] = {
 class Actor:
     """One thing on the screen.
 
-    ``kind`` is one of KINDS and ``colour`` a name of COLOURS, or None for the kind's own look. ``size`` is the height as
-    a fraction of the frame's shorter side; it changes linearly to ``size * grow`` over ``[start_s, end_s)``, the span in
-    which the actor is visible. ``path`` holds at least one keyframe ``(time_s, x, y)`` of its centre, in order of time;
-    ``angle`` turns it clockwise, in radians.
+    ``kind`` is one of KINDS and ``colour`` a name of COLOURS, or None for the kind's own look. ``size`` is the height
+    as a fraction of the frame's shorter side; it changes linearly to ``size * grow`` over ``[start_s, end_s)``, the
+    span in which the actor is visible. ``path`` holds at least one keyframe ``(time_s, x, y)`` of its centre, in order
+    of time; ``angle`` turns it clockwise, in radians.
     """
 
     kind: str
@@ -80,8 +81,8 @@ class Scene:
     """One continuous shot, shown in ``[start_s, end_s)``; its actors are drawn in order, the last one on top.
 
     ``background`` is a vertical gradient (colour at the top, at the bottom), roughened by a low-frequency texture of
-    strength ``texture`` (0 to 1). The scene rises out of black over ``fade_in_s``. ``words`` are (text, x, y) with x and
-    y the centre of the text.
+    strength ``texture`` (0 to 1). The scene rises out of black over ``fade_in_s``. ``words`` are (text, x, y), x and y
+    the centre of the text.
     """
 
     start_s: float

@@ -1,0 +1,226 @@
+"""From a Clip to frames: backgrounds, actors, words, light and the sensor's noise. Needs numpy and nothing else.
+
+A frame is a function of the clip, its time and its size alone: the same time gives the same pixels whichever other
+times are asked for with it. Knows how a frame is put together; how each kind of actor looks stands in ``actors`` and
+``hazards``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from vidlm.toyworld.actors import OWN_COLOUR
+from vidlm.toyworld.font import bitmap
+from vidlm.toyworld.hazards import ANIMATED, HALF_WIDTH, PAINT
+from vidlm.toyworld.pen import Pen
+from vidlm.toyworld.scene import COLOURS, Actor, Clip, Scene
+
+Frames = npt.NDArray[np.uint8]
+Planes = npt.NDArray[np.float32]
+Times = npt.NDArray[np.float64]
+
+_BATCH_PIXELS = 400_000
+"""Frames are drawn in batches of about so many pixels: few enough to stay in a processor's cache."""
+
+_TEXTURE_GREYS = 45.0
+"""How far the strongest background texture departs from the gradient, in grey levels."""
+
+
+def render(clip: Clip, times_s: Times, height: int, width: int) -> Frames:
+    """Draw the clip at the given times.
+
+    Args:
+        clip: what to draw.
+        times_s: float [T], seconds in any order; a time outside the clip shows its first or last scene.
+        height, width: size of the frames in pixels.
+
+    Returns:
+        uint8 [T, height, width, 3], RGB.
+    """
+    times = np.asarray(times_s, np.float64)
+    frames = np.empty((len(times), height, width, 3), np.uint8)
+    starts = np.array([scene.start_s for scene in clip.scenes])
+    of_scene = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(clip.scenes) - 1)
+    room = max(1, _BATCH_PIXELS // (height * width))
+    for index in np.unique(of_scene):
+        scene = clip.scenes[index]
+        backdrop = _backdrop(clip, scene, height, width)
+        members = np.flatnonzero(of_scene == index)
+        for first in range(0, len(members), room):
+            batch = members[first : first + room]
+            planes = _draw_scene(clip, scene, times[batch], backdrop, (height, width))
+            _expose(clip, scene, times[batch], planes)
+            frames[batch] = planes.transpose(0, 2, 3, 1)
+    return frames
+
+
+def actor_box(actor: Actor, time_s: float, height: int, width: int) -> tuple[float, float, float, float] | None:
+    """Where an actor is, as (left, top, right, bottom) in pixels before any shake, or None while it is not visible.
+
+    The box may reach outside the frame.
+    """
+    if not actor.start_s <= time_s < actor.end_s:
+        return None
+    x, y = actor.place(time_s)
+    half = float(_half_heights(actor, np.array([time_s]), height, width)[0])
+    reach_x, reach_y = _reach(actor)
+    return (
+        x * width - half * reach_x,
+        y * height - half * reach_y,
+        x * width + half * reach_x,
+        y * height + half * reach_y,
+    )
+
+
+def _draw_scene(clip: Clip, scene: Scene, times: Times, backdrop: Planes, size: tuple[int, int]) -> Planes:
+    """Background, actors and words as float32 [n, 3, H, W], before light and noise."""
+    height, width = size
+    margin = _margin(clip, width)
+    wander = _wander(clip, times, width)
+    planes = np.empty((len(times), 3, height, width), np.float32)
+    for plane, (dx, dy) in zip(planes, np.rint(wander).astype(int), strict=True):
+        top, left = margin - dy, margin - dx
+        plane[:] = backdrop[:, top : top + height, left : left + width]
+    for actor in scene.actors:
+        seen = np.flatnonzero((times >= actor.start_s) & (times < actor.end_s))
+        if seen.size:
+            _draw_actor(planes, actor, seen, times[seen], wander[seen])
+    if scene.words is not None:
+        _write(planes, *scene.words)
+    return planes
+
+
+def _expose(clip: Clip, scene: Scene, times: Times, planes: Planes) -> None:
+    """Fade, brightness and noise, in place; afterwards every value is 0 to 255."""
+    gain = np.interp(times, [0.0, clip.duration_s], clip.brightness)
+    if scene.fade_in_s > 0:
+        gain = gain * np.clip((times - scene.start_s) / scene.fade_in_s, 0, 1)
+    if np.any(gain != 1):
+        planes *= gain.astype(np.float32)[:, None, None, None]
+    if clip.noise > 0:
+        count = planes[0].size
+        bank = np.random.default_rng(clip.noise_seed).standard_normal(2 * count, np.float32) * np.float32(clip.noise)
+        for plane, time in zip(planes, times, strict=True):
+            # a golden-ratio hash of the millisecond: neighbouring frames start far apart in the bank
+            first = int(math.modf(round(time * 1000) * 0.6180339887498949)[0] * count)
+            plane += bank[first : first + count].reshape(plane.shape)
+    np.clip(planes, 0, 255, out=planes)
+
+
+def _margin(clip: Clip, width: int) -> int:
+    return math.ceil(3 * clip.shake * width)
+
+
+def _wander(clip: Clip, times: Times, width: int) -> Times:
+    """How far the camera's shake moves the picture, float [n, 2] in pixels (x, y): two slow sines an axis."""
+    if clip.shake == 0:
+        return np.zeros((len(times), 2))
+    phases = np.random.default_rng((clip.noise_seed, 1)).uniform(0, 2 * math.pi, 4)
+    paces = 2 * math.pi * np.array([1.3, 2.9, 1.7, 2.3])
+    waves = np.sin(times[:, None] * paces + phases)
+    return np.asarray(clip.shake * width * (waves[:, :2] + waves[:, 2:]), np.float64)
+
+
+def _backdrop(clip: Clip, scene: Scene, height: int, width: int) -> Planes:
+    """The scene's background with a margin for the shake, float32 [3, H + 2 m, W + 2 m]."""
+    margin = _margin(clip, width)
+    down = (np.arange(-margin, height + margin) + 0.5) / height
+    across = (np.arange(-margin, width + margin) + 0.5) / width
+    share = np.clip(down, 0, 1)[None, :, None]
+    top, bottom = (np.array(colour)[:, None, None] for colour in scene.background)
+    planes = np.broadcast_to(top + share * (bottom - top), (3, len(down), len(across)))
+    if scene.texture > 0:
+        rng = np.random.default_rng(scene.texture_seed)
+        coarse = rng.uniform(-1, 1, (6, 8)) + 0.35 * rng.uniform(-1, 1, (3, 6, 8))
+        rough = _spread(down, 6) @ coarse @ _spread(across, 8).T
+        planes = planes + rough * (scene.texture * _TEXTURE_GREYS)
+    return np.clip(planes, 0, 255).astype(np.float32)
+
+
+def _spread(places: Times, knots: int) -> Times:
+    """Weights [n, knots] that lead smoothly from each of ``knots`` values, spread over 0 to 1, to the next."""
+    at = np.clip(places, 0, 1) * (knots - 1)
+    distance = np.abs(at[:, None] - np.arange(knots))
+    near = np.clip(1 - distance, 0, 1)
+    return np.asarray(near * near * (3 - 2 * near), np.float64)
+
+
+def _half_heights(actor: Actor, times: Times, height: int, width: int) -> Times:
+    life = actor.end_s - actor.start_s
+    grown = 1 + (actor.grow - 1) * np.clip((times - actor.start_s) / life, 0, 1)
+    return np.asarray(0.5 * actor.size * min(height, width) * grown, np.float64)
+
+
+def _reach(actor: Actor) -> tuple[float, float]:
+    """Half width and half height of the upright box around the turned actor, in units of half its height."""
+    wide, c, s = HALF_WIDTH[actor.kind], abs(math.cos(actor.angle)), abs(math.sin(actor.angle))
+    return wide * c + s, wide * s + c
+
+
+def _draw_actor(planes: Planes, actor: Actor, rows: npt.NDArray[np.intp], times: Times, wander: Times) -> None:
+    """Lay one actor over the frames ``rows`` in which it is seen."""
+    height, width = planes.shape[2:]
+    halves = _half_heights(actor, times, height, width)
+    centres = np.array([actor.place(time) for time in times]) * (width, height) + wander
+    still = actor.kind not in ANIMATED and np.ptp(centres, axis=0).max() == 0 and np.ptp(halves) == 0
+    if still:
+        times, halves, centres = times[:1], halves[:1], centres[:1]
+    corners, rgba = _layer(actor, times, halves, centres)
+    for index, row in enumerate(rows):
+        of_layer = 0 if still else index
+        _lay(planes[row], rgba[of_layer], int(corners[of_layer, 0]), int(corners[of_layer, 1]))
+
+
+def _layer(actor: Actor, times: Times, halves: Times, centres: Times) -> tuple[npt.NDArray[np.int64], Planes]:
+    """The actor alone: the layers' top left corners in the frame, int [F, 2] (x, y), and their rgba [F, 4, h, w]."""
+    reach = np.ceil(np.array(_reach(actor)) * halves.max() + 1).astype(int)
+    corners = np.floor(centres).astype(np.int64) - reach
+    columns, lines = np.arange(2 * reach[0] + 1), np.arange(2 * reach[1] + 1)
+    unit = (1 / halves)[:, None, None].astype(np.float32)
+    x = (corners[:, 0, None] + columns + 0.5 - centres[:, 0, None]).astype(np.float32)[:, None, :] * unit
+    y = (corners[:, 1, None] + lines + 0.5 - centres[:, 1, None]).astype(np.float32)[:, :, None] * unit
+    if actor.angle:
+        c, s = np.float32(math.cos(actor.angle)), np.float32(math.sin(actor.angle))
+        x, y = x * c + y * s, y * c - x * s
+    if actor.path[-1][1] < actor.path[0][1]:
+        x = -x  # what drives or looks to the right by itself turns round to go left
+    rgba = np.zeros((len(times), 4, len(lines), len(columns)), np.float32)
+    age = (times - actor.start_s).astype(np.float32)[:, None, None]
+    colour = COLOURS[actor.colour or OWN_COLOUR.get(actor.kind, "grey")]
+    PAINT[actor.kind](Pen(x, y, unit, age, rgba), colour)
+    return corners, rgba
+
+
+def _lay(plane: Planes, rgba: Planes, left: int, top: int) -> None:
+    """Compose one layer over one frame, cut to what lies inside it."""
+    height, width = plane.shape[1:]
+    y0, x0 = max(0, top), max(0, left)
+    y1, x1 = min(height, top + rgba.shape[1]), min(width, left + rgba.shape[2])
+    if y0 < y1 and x0 < x1:
+        part = rgba[:, y0 - top : y1 - top, x0 - left : x1 - left]
+        under = plane[:, y0:y1, x0:x1]
+        under *= 1 - part[3]
+        under += part[:3]
+
+
+def _write(planes: Planes, text: str, x: float, y: float) -> None:
+    """White letters with a dark rim, centred on (x, y) and as large as fits: dots of at most 1/50 of the height."""
+    height, width = planes.shape[2:]
+    dots = bitmap(text)
+    scale = max(1, min(height // 50, (width - 4) // dots.shape[1]))
+    ink = np.pad(np.kron(dots, np.ones((scale, scale), bool)), 1)
+    rim = ink.copy()
+    for down, across in _around():
+        rim |= np.roll(ink, (down, across), (0, 1))
+    top, left = round(y * height - ink.shape[0] / 2), round(x * width - ink.shape[1] / 2)
+    rgba = np.stack([*(ink * np.float32(255),) * 3, rim]).astype(np.float32)
+    for plane in planes:
+        _lay(plane, rgba, left, top)
+
+
+def _around() -> Iterator[tuple[int, int]]:
+    return ((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))

@@ -1,0 +1,91 @@
+"""Signed distances to simple outlines: negative inside, positive outside, in the units of the coordinates given.
+
+Coordinates are float arrays that broadcast against each other, so a grid may come as a row of x and a column of y and a
+term in x alone costs a row. Distances are exact near the outline, which is where antialiasing looks; corners outside
+may be sharper than a true distance would draw them. Knows geometry only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Field = npt.NDArray[np.float32]
+Number = float | Field
+
+
+def union(*fields: Field) -> Field:
+    """Inside where any is inside."""
+    whole = fields[0]
+    for field in fields[1:]:
+        whole = np.minimum(whole, field)
+    return whole
+
+
+def both(*fields: Field) -> Field:
+    """Inside where all are inside."""
+    whole = fields[0]
+    for field in fields[1:]:
+        whole = np.maximum(whole, field)
+    return whole
+
+
+def circle(x: Field, y: Field, cx: Number, cy: Number, radius: Number) -> Field:
+    """A disc."""
+    dx, dy = x - cx, y - cy
+    return np.asarray(np.sqrt(dx * dx + dy * dy) - radius, np.float32)
+
+
+def ellipse(x: Field, y: Field, cx: Number, cy: Number, rx: float, ry: float) -> Field:
+    """An ellipse, to first order: the implicit function over its gradient at the ends of the shorter axis."""
+    u, v = (x - cx) * (1 / rx), (y - cy) * (1 / ry)
+    return np.asarray((np.sqrt(u * u + v * v) - 1) * min(rx, ry), np.float32)
+
+
+def box(x: Field, y: Field, left: Number, top: Number, right: Number, bottom: Number, corner: float = 0.0) -> Field:
+    """A rectangle between two corners, its own corners rounded by ``corner``."""
+    dx = np.maximum(left - x, x - right) + corner
+    dy = np.maximum(top - y, y - bottom) + corner
+    if corner == 0:
+        return np.asarray(np.maximum(dx, dy), np.float32)
+    ax, ay = np.maximum(dx, 0), np.maximum(dy, 0)
+    return np.asarray(np.sqrt(ax * ax + ay * ay) + np.minimum(np.maximum(dx, dy), 0) - corner, np.float32)
+
+
+def capsule(x: Field, y: Field, x0: Number, y0: Number, x1: Number, y1: Number, radius: Number) -> Field:
+    """A line from one point to another with round ends, ``radius`` to each side."""
+    px, py, ex, ey = x - x0, y - y0, x1 - x0, y1 - y0
+    inverse = 1 / (ex * ex + ey * ey)
+    along = np.clip(px * (ex * inverse) + py * (ey * inverse), 0, 1)
+    px, py = px - along * ex, py - along * ey
+    return np.asarray(np.sqrt(px * px + py * py) - radius, np.float32)
+
+
+def convex(x: Field, y: Field, corners: Sequence[tuple[float, float]]) -> Field:
+    """A convex polygon, its corners given clockwise as seen on the screen (y grows downwards)."""
+    edges = []
+    for (x0, y0), (x1, y1) in zip(corners, (*corners[1:], corners[0]), strict=True):
+        length = math.hypot(x1 - x0, y1 - y0)
+        nx, ny = (y1 - y0) / length, -(x1 - x0) / length
+        edges.append(x * nx + (y * ny - (x0 * nx + y0 * ny)))
+    return both(*edges)
+
+
+def star(x: Field, y: Field, outer: float, inner: float, points: int = 5) -> Field:
+    """A star around (0, 0), one point upwards: every point is folded onto one, half of which is a straight edge."""
+    distance, angle = polar(x, y)
+    wedge = math.pi / points
+    folded = np.abs((angle + wedge) % (2 * wedge) - wedge)
+    u, v = distance * np.cos(folded), distance * np.sin(folded)
+    ix, iy = inner * math.cos(wedge), inner * math.sin(wedge)
+    length = math.hypot(outer - ix, iy)
+    nx, ny = iy / length, (outer - ix) / length
+    return np.asarray((u - outer) * nx + v * ny, np.float32)
+
+
+def polar(x: Field, y: Field) -> tuple[Field, Field]:
+    """Distance from (0, 0), and angle clockwise from straight up in radians, -pi to pi."""
+    return np.sqrt(x * x + y * y), np.arctan2(x, -y)
