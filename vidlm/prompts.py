@@ -70,7 +70,7 @@ def relevance_question(question: str) -> str:
 
 
 def answer_request(question: str) -> str:
-    return f"Question: {question}\nAnswer in a few words. If it is not in this part, answer: {NOT_SHOWN}"
+    return f"Question: {question}\nAnswer in a few words, or: {NOT_SHOWN}"
 
 
 def summary_request(captions: Sequence[tuple[float, str]]) -> str:

@@ -1,0 +1,313 @@
+"""Training batches, rendered in memory: windows of random scenes, their turns, and the token rows that hold both.
+
+One row holds a window's visual prefix once and all its turns as branches behind it, exactly as the product asks them:
+
+    tokens    prefix ................  turn 1 ......  turn 2 ...  turn 3 ........
+    branch    0 0 0 0 0 0 0 0 0 0 0 0  1 1 1 1 1 1 1  2 2 2 2 2   3 3 3 3 3 3 3 3
+    position  0 1 2 ........... p      p+1 p+2 ...    p+1 p+2 ..  p+1 p+2 ...
+
+A token sees the prefix and, causally, its own branch. Needs torch, tokenizers and numpy; no video library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from vidlm import prompts
+from vidlm.model.positions import prompt_positions, text_positions
+from vidlm.toyworld import draw
+from vidlm.toyworld.scene import COLOURS, KINDS, Clip
+from vidlm.toyworld.tasks import Turn, sample_text_turn, sample_turns
+from vidlm.toyworld.truth import Fact, fact_of, facts_between, place_of
+from vidlm.toyworld.world import Rng, sample_scene, with_camera
+
+SIZES: Final = ((84, 112), (84, 140), (112, 112), (112, 84), (140, 84))
+SIZE_SHARES: Final = (0.34, 0.26, 0.16, 0.12, 0.12)
+"""(height, width) of frames as the model sees them, for 4:3, 16:9, square and portrait sources."""
+
+PAIRS: Final = tuple(range(1, 11))
+PAIR_SHARES: Final = (0.08, 0.14, 0.17, 0.17, 0.15, 0.1, 0.07, 0.05, 0.03, 0.04)
+
+CELL: Final = 28
+KIND_NAMES: Final = ("nothing", *KINDS)
+COLOUR_NAMES: Final = ("none", *COLOURS)
+MOTION_NAMES: Final = ("none", "left", "right", "up", "down", "still", "grows")
+
+TURN_WEIGHTS: Final = {"caption": 1.5, "when": 1.0, "summary": 1.0, "title": 0.7, "policy": 1.2, "direction": 1.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Token rows of B windows that share one grid and one number of pairs, padded to L.
+
+    pixels: uint8 [B, 2 * pairs, H, W, 3].  ids, branch: int64 [B, L], branch -1 on padding.  positions: int64 [3, B, L].
+    targets: int64 [B, L], the token each place must predict, -100 elsewhere.  weights: float32 [B, L].
+    kinds: for each row, the kind of each of its branches (branch k is kinds[k - 1]).
+    """
+
+    pixels: Tensor
+    ids: Tensor
+    branch: Tensor
+    positions: Tensor
+    targets: Tensor
+    weights: Tensor
+    kinds: list[list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Single frame pairs with what they show.
+
+    pixels: uint8 [N, 2, H, W, 3].  texts: per pair, one sentence per actor.  kinds, colours, motions: int64 [N, cells],
+    what stands in each merged cell of 28 x 28 pixels, 0 for nothing.
+    """
+
+    pixels: Tensor
+    texts: list[list[str]]
+    kinds: Tensor
+    colours: Tensor
+    motions: Tensor
+
+
+class Vocabulary:
+    """Words to ids, and the ids of the tokens that frame pictures and turns."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.video = tokenizer.token_to_id("<|video_pad|>")
+        self.vision_start = tokenizer.token_to_id("<|vision_start|>")
+        self.vision_end = tokenizer.token_to_id("<|vision_end|>")
+        self.end = tokenizer.token_to_id("<|im_end|>")
+        self.pad = tokenizer.token_to_id("<|endoftext|>")
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+# ---- windows ---------------------------------------------------------------------------------------------------------
+
+
+def sample_window(rng: Rng, pairs: int) -> tuple[Clip, npt.NDArray[np.float64], float]:
+    """A clip, the times of 2 * `pairs` frames in it, and the sampling rate they came from."""
+    fps = float(rng.choice([2.0, 1.0, 4.0], p=[0.84, 0.08, 0.08]))
+    start_s = float(rng.integers(0, 240)) / 2 if rng.random() < 0.7 else 0.0
+    length_s = max(2.0, 2 * pairs / fps)
+    begin = start_s + (float(rng.uniform(0, 0.5)) if rng.random() < 0.3 else 0.0)
+    scene = sample_scene(rng, start_s, start_s + length_s + 0.5)
+    if rng.random() < 0.1:
+        scene = dataclasses.replace(scene, fade_in_s=0.5)
+    scenes = (scene,)
+    if pairs >= 3 and rng.random() < 0.08:  # a cut that shot detection missed
+        middle = start_s + round(length_s * float(rng.uniform(0.3, 0.7)) * 2) / 2
+        scenes = (
+            sample_scene(rng, start_s, middle),
+            sample_scene(rng, middle, start_s + length_s + 0.5),
+        )
+    frames = 2 * pairs - (1 if pairs > 1 and rng.random() < 0.15 else 0)
+    clip = with_camera(rng, start_s + length_s + 0.5, scenes)
+    return clip, np.round(begin * fps) / fps + np.arange(frames) / fps, fps
+
+
+def render_window(rng: Rng, clip: Clip, times_s: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Frames [2 * pairs, H, W, 3] as a decoder would give them; an odd count repeats the last frame."""
+    frames = soften(rng, draw.render(clip, times_s, *size))
+    return np.concatenate([frames, frames[-1:]]) if len(frames) % 2 else frames
+
+
+def soften(rng: Rng, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What 4:2:0 video does to a picture: colour at half resolution and, at low bitrates, a slight blur."""
+    wide = frames.astype(np.float32)
+    luma = wide @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
+    count, height, width, _ = frames.shape
+    chroma = (wide - luma[..., None]).reshape(count, height // 2, 2, width // 2, 2, 3).mean(axis=(2, 4))
+    if rng.random() < 0.5:
+        share = np.float32(rng.uniform(0, 0.5))
+        for axis in (1, 2):
+            luma = (1 - share) * luma + share * 0.5 * (np.roll(luma, 1, axis) + np.roll(luma, -1, axis))
+    wide = luma[..., None] + chroma.repeat(2, axis=1).repeat(2, axis=2)
+    return np.clip(wide + 0.5, 0, 255).astype(np.uint8)
+
+
+# ---- stage 2: rows of prefix and branches -----------------------------------------------------------------------------
+
+
+def sample_rows(rng: Rng, words: Vocabulary, *, size: tuple[int, int], pairs: int, count: int, turns: int = 10) -> Rows:
+    """`count` windows of `pairs` frame pairs at one size, each with its turns."""
+    grid = (1, size[0] // 14, size[1] // 14)
+    rows, pixels = [], []
+    for _ in range(count):
+        clip, times_s, _ = sample_window(rng, pairs)
+        pixels.append(render_window(rng, clip, times_s, size))
+        asked = sample_turns(rng, facts_between(clip, times_s), count=turns)
+        rows.append(_row(words, prompts.video_prefix(list(times_s[::2])), grid, asked))
+    return _stack(words, rows, np.stack(pixels))
+
+
+def sample_text_rows(rng: Rng, words: Vocabulary, count: int) -> Rows:
+    """Rows without a video: summaries and titles."""
+    rows = [_row(words, prompts.text_prefix(), (1, 2, 2), [sample_text_turn(rng)]) for _ in range(count)]
+    return _stack(words, rows, np.zeros((count, 0, 28, 28, 3), dtype=np.uint8))
+
+
+_Row = tuple[list[int], list[int], Tensor, list[int], list[float], list[str]]
+
+
+def _row(words: Vocabulary, parts: Sequence[str | int], grid: tuple[int, int, int], turns: Sequence[Turn]) -> _Row:
+    cells = grid[1] * grid[2] // 4
+    ids: list[int] = []
+    layout: list[int | tuple[int, int, int]] = []
+    for part in parts:
+        if isinstance(part, str):
+            text = words.encode(part)
+            ids += text
+            layout.append(len(text))
+        else:
+            ids += [words.vision_start, *[words.video] * cells, words.vision_end]
+            layout.append(grid)
+    prefix, after = prompt_positions(layout)
+    positions, branch = [prefix], [0] * len(ids)
+    targets, weights = [-100] * len(ids), [0.0] * len(ids)
+    for number, turn in enumerate(turns, start=1):
+        request = words.encode(prompts.branch(turn.request))
+        answer = [*words.encode(turn.answer), words.end]
+        text = request + answer[:-1]
+        ids += text
+        branch += [number] * len(text)
+        positions.append(text_positions(after, len(text)))
+        targets += [-100] * (len(request) - 1) + answer
+        # by the square root of its length: a caption says more than a Yes, but not thirty times more
+        weight = TURN_WEIGHTS.get(turn.kind, 1.0) / len(answer) ** 0.5
+        weights += [0.0] * (len(request) - 1) + [weight] * len(answer)
+    return ids, branch, torch.cat(positions, dim=1), targets, weights, [turn.kind for turn in turns]
+
+
+def _stack(words: Vocabulary, rows: Sequence[_Row], pixels: npt.NDArray[np.uint8]) -> Rows:
+    length = max(len(row[0]) for row in rows)
+
+    def padded(values: Sequence[float], fill: float, dtype: torch.dtype) -> Tensor:
+        return torch.tensor([*values, *[fill] * (length - len(values))], dtype=dtype)
+
+    return Rows(
+        pixels=torch.from_numpy(pixels),
+        ids=torch.stack([padded(row[0], words.pad, torch.long) for row in rows]),
+        branch=torch.stack([padded(row[1], -1, torch.long) for row in rows]),
+        positions=torch.stack([torch.nn.functional.pad(row[2], (0, length - row[2].shape[1])) for row in rows], dim=1),
+        targets=torch.stack([padded(row[3], -100, torch.long) for row in rows]),
+        weights=torch.stack([padded(row[4], 0.0, torch.float32) for row in rows]),
+        kinds=[row[5] for row in rows],
+    )
+
+
+def tree_mask(branch: Tensor) -> Tensor:
+    """bool [B, 1, L, L], True where the row's token (dim 2) sees the column's: the prefix, or its own branch, causally."""
+    length = branch.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=branch.device).tril()
+    mine = (branch[:, :, None] == branch[:, None, :]) | (branch[:, None, :] == 0)
+    return (mine & causal)[:, None]
+
+
+# ---- stage 1: single pairs --------------------------------------------------------------------------------------------
+
+
+def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int = 4) -> Pairs:
+    """`count` frame pairs, `per_scene` of them from each scene, with a description and a label for every cell."""
+    pixels, texts, labels = [], [], []
+    while len(texts) < count:
+        clip, times_s, fps = sample_window(rng, int(rng.integers(2, 6)))
+        starts = rng.permutation(times_s[:-1])[:per_scene]
+        moments = np.sort(np.concatenate([starts, starts + 1 / fps]))
+        unique, where = np.unique(np.round(moments, 6), return_inverse=True)
+        frames = soften(rng, draw.render(clip, unique, *size))
+        for start_s in starts[: count - len(texts)]:
+            first, second = np.searchsorted(unique, [start_s - 1e-5, start_s + 1 / fps - 1e-5])
+            pixels.append(frames[[first, second]])
+            shown = _shown(clip, float(start_s))
+            texts.append([_describe(fact, x, y) for fact, x, y, _ in shown] or ["nothing happens"])
+            labels.append(_cell_labels(shown, size))
+    stacked = torch.from_numpy(np.stack(labels))
+    return Pairs(torch.from_numpy(np.stack(pixels)), texts, stacked[:, 0], stacked[:, 1], stacked[:, 2])
+
+
+def _shown(clip: Clip, time_s: float) -> list[tuple[Fact, float, float, float]]:
+    """(fact, x, y, size) of what is on screen at a time, in drawing order."""
+    found = []
+    for scene in clip.scenes:
+        for actor in scene.actors:
+            if actor.start_s <= time_s < actor.end_s:
+                share = (time_s - actor.start_s) / max(actor.end_s - actor.start_s, 1e-6)
+                size = actor.size * (1 + (actor.grow - 1) * share)
+                found.append((fact_of(actor), *actor.place(time_s), size))
+    return found
+
+
+def _describe(fact: Fact, x: float, y: float) -> str:
+    moving = f"moves {fact.motion}" if fact.motion in ("left", "right", "up", "down") else fact.motion
+    return f"{fact.subject} {moving} {place_of(x, y)}"
+
+
+def _cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """int64 [3, cells]: kind, colour and motion of what covers each cell's middle, the last drawn on top."""
+    height, width = size
+    y = (np.arange(height // CELL) + 0.5)[:, None] * CELL
+    x = (np.arange(width // CELL) + 0.5)[None, :] * CELL
+    labels = np.zeros((3, height // CELL, width // CELL), dtype=np.int64)
+    for fact, at_x, at_y, share in shown:
+        reach = max(share * min(height, width) * 0.5, CELL * 0.55)
+        inside = (np.abs(y - at_y * height) <= reach) & (np.abs(x - at_x * width) <= reach)
+        values = (
+            KIND_NAMES.index(fact.kind),
+            COLOUR_NAMES.index(fact.colour) if fact.colour else 0,
+            MOTION_NAMES.index(fact.motion),
+        )
+        labels[:, inside] = np.asarray(values)[:, None]
+    return labels.reshape(3, -1)
+
+
+# ---- endless streams ---------------------------------------------------------------------------------------------------
+
+
+class RowStream(torch.utils.data.IterableDataset[Any]):
+    """Endless stage-2 batches of about `tokens` frame pairs each; every worker has seeds of its own."""
+
+    def __init__(self, words: Vocabulary, seed: int, *, pairs_per_batch: int, turns: int = 10, text_share: float = 0.1):
+        self._words, self._seed = words, seed
+        self._budget, self._turns, self._text_share = pairs_per_batch, turns, text_share
+
+    def __iter__(self) -> Iterator[Rows]:
+        rng = _worker_rng(self._seed)
+        while True:
+            if rng.random() < self._text_share:
+                yield sample_text_rows(rng, self._words, 32)
+                continue
+            size = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
+            pairs = int(rng.choice(PAIRS, p=PAIR_SHARES))
+            count = int(np.clip(self._budget // (pairs + 3), 6, 48))
+            yield sample_rows(rng, self._words, size=size, pairs=pairs, count=count, turns=self._turns)
+
+
+class PairStream(torch.utils.data.IterableDataset[Any]):
+    """Endless stage-1 batches."""
+
+    def __init__(self, seed: int, *, count: int):
+        self._seed, self._count = seed, count
+
+    def __iter__(self) -> Iterator[Pairs]:
+        rng = _worker_rng(self._seed)
+        while True:
+            size = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
+            yield sample_pairs(rng, size=size, count=self._count)
+
+
+def _worker_rng(seed: int) -> Rng:
+    worker = torch.utils.data.get_worker_info()
+    return np.random.default_rng([seed, worker.id if worker else 0])

@@ -1,0 +1,214 @@
+"""The embedded model before it has learnt anything: tokenizer, architecture and files, as the hub lays them out.
+
+Same classes, config keys, processor files and chat template as the published Qwen2-VL checkpoints, only small: whatever
+loads one loads the other.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+from vidlm.toyworld.tasks import vocabulary_corpus
+
+SPECIAL_TOKENS: Final = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+VOCABULARY: Final = 1024
+MIN_PIXELS: Final = 56 * 56
+MAX_PIXELS: Final = 112 * 112
+_SPLIT: Final = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Qwen2's tokenizer cuts text before byte-pair merging: words with their space, single digits, punctuation."""
+
+CHAT_TEMPLATE: Final = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for content in message['content'] %}"
+    "{% if content['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif content['type'] == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def train_tokenizer(seed: int = 0) -> Tokenizer:
+    """A byte-level BPE tokenizer in Qwen2's manner whose merges come from the world's own prompts and answers."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated", invert=False),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(vocabulary_corpus(np.random.default_rng(seed), 3000), trainer)
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    return tokenizer
+
+
+def new_config(tokenizer: Tokenizer) -> Any:
+    """The architecture: about six million weights."""
+    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
+    return Qwen2VLConfig(
+        text_config={
+            "vocab_size": VOCABULARY,
+            "hidden_size": 256,
+            "intermediate_size": 768,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 32768,
+            "rms_norm_eps": 1e-6,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [8, 12, 12]},
+            "bos_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids["<|im_end|>"],
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "depth": 4,
+            "embed_dim": 192,
+            "num_heads": 3,
+            "mlp_ratio": 4,
+            "hidden_size": 256,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "in_channels": 3,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+
+
+def new_model(tokenizer: Tokenizer, seed: int = 0) -> Any:
+    """Fresh weights, float32."""
+    torch.manual_seed(seed)
+    return Qwen2VLForConditionalGeneration(new_config(tokenizer)).float()
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """The tokenizer's files and the processor's, as the hub lays them out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.model.save(str(folder))  # vocab.json, merges.txt
+    _write(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "Qwen2Tokenizer",
+            "add_prefix_space": False,
+            "bos_token": None,
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|endoftext|>",
+            "unk_token": None,
+            "errors": "replace",
+            "clean_up_tokenization_spaces": False,
+            "split_special_tokens": False,
+            "model_max_length": 32768,
+            "additional_special_tokens": list(SPECIAL_TOKENS[1:]),
+            "chat_template": CHAT_TEMPLATE,
+        },
+    )
+    _write(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "processor_class": "Qwen2VLProcessor",
+            "min_pixels": MIN_PIXELS,
+            "max_pixels": MAX_PIXELS,
+            "patch_size": 14,
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+        },
+    )
+
+
+def save_model(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
+    """Weights in bfloat16 under the published checkpoints' key names, and the configs beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {
+        _published_name(name): tensor.detach().to(torch.bfloat16).contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+        if name != "lm_head.weight"  # tied to the embedding
+    }
+    save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    text, vision = model.config.text_config, model.config.vision_config
+    _write(
+        folder / "config.json",
+        {
+            "architectures": ["Qwen2VLForConditionalGeneration"],
+            "model_type": "qwen2_vl",
+            "hidden_act": "silu",
+            "hidden_size": text.hidden_size,
+            "intermediate_size": text.intermediate_size,
+            "num_hidden_layers": text.num_hidden_layers,
+            "num_attention_heads": text.num_attention_heads,
+            "num_key_value_heads": text.num_key_value_heads,
+            "max_position_embeddings": text.max_position_embeddings,
+            "rms_norm_eps": text.rms_norm_eps,
+            "rope_theta": 10000.0,
+            "rope_scaling": {"type": "mrope", "mrope_section": [8, 12, 12]},
+            "tie_word_embeddings": True,
+            "use_sliding_window": False,
+            "vocab_size": text.vocab_size,
+            "bos_token_id": text.bos_token_id,
+            "eos_token_id": text.eos_token_id,
+            "vision_start_token_id": model.config.vision_start_token_id,
+            "vision_end_token_id": model.config.vision_end_token_id,
+            "image_token_id": model.config.image_token_id,
+            "video_token_id": model.config.video_token_id,
+            "torch_dtype": "bfloat16",
+            "vision_config": {
+                "depth": vision.depth,
+                "embed_dim": vision.embed_dim,
+                "num_heads": vision.num_heads,
+                "mlp_ratio": vision.mlp_ratio,
+                "hidden_size": vision.hidden_size,
+                "in_chans": 3,
+                "patch_size": vision.patch_size,
+                "spatial_patch_size": vision.patch_size,
+                "spatial_merge_size": vision.spatial_merge_size,
+                "temporal_patch_size": vision.temporal_patch_size,
+            },
+        },
+    )
+    end = [tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")]
+    _write(
+        folder / "generation_config.json",
+        {"bos_token_id": end[1], "pad_token_id": end[1], "eos_token_id": end, "do_sample": False},
+    )
+    save_tokenizer(tokenizer, folder)
+
+
+def _published_name(name: str) -> str:
+    """The library's module names of today -> the key names of the published checkpoints."""
+    return name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,184 @@
+"""What is true of a clip, derived from its scenes alone: names, motion, place, policies, captions.
+
+A `Fact` is one actor as a person would speak of it. `facts_between` gives the facts of what can be seen at a set of
+sampled times, which is all that a model that sees those frames could know. Pure; nothing here draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vidlm.toyworld.scene import HAZARDS, SHAPES, Actor, Clip
+
+POLICIES_OF: Final[dict[str, tuple[str, ...]]] = {
+    "knife": ("weapons.shown",),
+    "gun": ("weapons.shown",),
+    "person_with_knife": ("weapons.shown", "weapons.in_hand"),
+    "person_with_gun": ("weapons.shown", "weapons.in_hand"),
+    "fire": ("violence.explosion_fire",),
+    "explosion": ("violence.explosion_fire",),
+    "blood": ("graphic.blood_gore",),
+    "fight": ("violence.fight",),
+    "cigarette": ("regulated.tobacco",),
+    "person_smoking": ("regulated.tobacco",),
+    "bottle": ("regulated.alcohol",),
+}
+"""Hazard -> the policies of the built-in taxonomy that hold while it can be seen."""
+
+KNOWN_POLICIES: Final = tuple(dict.fromkeys(policy for policies in POLICIES_OF.values() for policy in policies))
+
+_HAZARD_NAMES: Final[dict[str, str]] = {
+    "person_with_knife": "person with a knife",
+    "person_with_gun": "person with a gun",
+    "person_smoking": "person smoking",
+}
+
+GROWS: Final = 1.5
+"""A still actor that becomes this much larger or more "grows"; samplers stay well away from the bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One actor: what, which colour, how it moves, where (still ones), and when, `[start_s, end_s)`."""
+
+    kind: str
+    colour: str | None
+    motion: str  # "left", "right", "up", "down", "still", "grows"
+    place: str | None  # "left", "right", "top", "bottom", "middle"; None while it moves
+    start_s: float
+    end_s: float
+    x: float  # where it is first seen, 0..1
+
+    @property
+    def noun(self) -> str:
+        """ "circle", "person with a knife" """
+        return _HAZARD_NAMES.get(self.kind, self.kind)
+
+    @property
+    def name(self) -> str:
+        """ "red circle", "fire" """
+        return f"{self.colour} {self.noun}" if self.colour else self.noun
+
+    @property
+    def subject(self) -> str:
+        """The name with its article: "a red circle", "blood"."""
+        if self.kind in ("blood", "fire"):
+            return self.name
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
+
+    @property
+    def definite(self) -> str:
+        return f"the {self.name}"
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        return POLICIES_OF.get(self.kind, ())
+
+    @property
+    def is_shape(self) -> bool:
+        return self.kind in SHAPES
+
+    @property
+    def is_hazard(self) -> bool:
+        return self.kind in HAZARDS
+
+    def sentence(self) -> str:
+        """One sentence of a caption."""
+        subject = self.subject[0].upper() + self.subject[1:]
+        if self.motion == "grows":
+            return f"{subject} grows."
+        if self.motion == "still":
+            return f"{subject} is {at_place(self.place)}."
+        return f"{subject} moves {self.motion}."
+
+
+def at_place(place: str | None) -> str:
+    """ "on the left", "at the top", "in the middle" """
+    if place in ("left", "right"):
+        return f"on the {place}"
+    return "in the middle" if place == "middle" else f"at the {place}"
+
+
+def place_of(x: float, y: float) -> str:
+    """The named place of a point in the unit frame: the nearest edge, or the middle."""
+    dx, dy = x - 0.5, y - 0.5
+    if max(abs(dx), abs(dy)) < 0.13:
+        return "middle"
+    if abs(dx) >= abs(dy):
+        return "left" if dx < 0 else "right"
+    return "top" if dy < 0 else "bottom"
+
+
+def fact_of(actor: Actor) -> Fact:
+    """The truth about one actor."""
+    (_, x0, y0), (_, x1, y1) = actor.path[0], actor.path[-1]
+    dx, dy = x1 - x0, y1 - y0
+    place: str | None = None
+    if max(abs(dx), abs(dy)) < 0.06:
+        motion = "grows" if actor.grow >= GROWS else "still"
+        place = place_of(x0, y0)
+    elif abs(dx) >= abs(dy):
+        motion = "left" if dx < 0 else "right"
+    else:
+        motion = "up" if dy < 0 else "down"
+    return Fact(actor.kind, actor.colour, motion, place, actor.start_s, actor.end_s, x0)
+
+
+def facts(clip: Clip) -> list[Fact]:
+    """Everything in the clip, by time of entry, then from left to right."""
+    found = [fact_of(actor) for scene in clip.scenes for actor in scene.actors]
+    return sorted(found, key=lambda fact: (fact.start_s, fact.x))
+
+
+def facts_between(clip: Clip, times_s: Sequence[float] | npt.NDArray[np.float64]) -> list[Fact]:
+    """What can be seen at `times_s`, in the order it is first seen (then from left to right).
+
+    An actor's interval is cut to the sampled times: it starts at the first of them that shows it.
+    """
+    times = np.asarray(times_s, dtype=np.float64)
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.5
+    seen: list[tuple[float, float, Fact]] = []
+    for fact in facts(clip):
+        visible = times[(times >= fact.start_s) & (times < fact.end_s)]
+        if len(visible):
+            first, last = float(visible[0]), float(visible[-1]) + step
+            seen.append((first, fact.x, Fact(fact.kind, fact.colour, fact.motion, fact.place, first, last, fact.x)))
+    return [fact for _, _, fact in sorted(seen, key=lambda item: item[:2])]
+
+
+def caption(seen: Sequence[Fact]) -> str:
+    """The caption of a part in which `seen` can be seen."""
+    return " ".join(fact.sentence() for fact in seen) if seen else "Nothing happens."
+
+
+def to_document(clip: Clip) -> dict[str, Any]:
+    """The clip's truth as plain JSON types."""
+    return {
+        "duration_s": round(clip.duration_s, 3),
+        "scenes": [
+            {
+                "start_s": round(scene.start_s, 3),
+                "end_s": round(scene.end_s, 3),
+                "words": scene.words[0] if scene.words else None,
+            }
+            for scene in clip.scenes
+        ],
+        "facts": [
+            {
+                "name": fact.name,
+                "kind": fact.kind,
+                "colour": fact.colour,
+                "motion": fact.motion,
+                "place": fact.place,
+                "start_s": round(fact.start_s, 3),
+                "end_s": round(fact.end_s, 3),
+                "policies": list(fact.policies),
+            }
+            for fact in facts(clip)
+        ],
+    }
