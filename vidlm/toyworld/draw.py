@@ -13,9 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from vidlm.toyworld.actors import OWN_COLOUR
 from vidlm.toyworld.font import bitmap
-from vidlm.toyworld.hazards import ANIMATED, HALF_WIDTH, PAINT
+from vidlm.toyworld.hazards import ANIMATED, HALF_WIDTH, OWN_COLOURS, PAINT
 from vidlm.toyworld.pen import Pen
 from vidlm.toyworld.scene import COLOURS, Actor, Clip, Scene
 
@@ -107,7 +106,7 @@ def _expose(clip: Clip, scene: Scene, times: Times, planes: Planes) -> None:
         for plane, time in zip(planes, times, strict=True):
             # a golden-ratio hash of the millisecond: neighbouring frames start far apart in the bank
             first = int(math.modf(round(time * 1000) * 0.6180339887498949)[0] * count)
-            plane += bank[first : first + count].reshape(plane.shape)
+            plane[:] += bank[first : first + count].reshape(plane.shape)
     np.clip(planes, 0, 255, out=planes)
 
 
@@ -138,7 +137,7 @@ def _backdrop(clip: Clip, scene: Scene, height: int, width: int) -> Planes:
         coarse = rng.uniform(-1, 1, (6, 8)) + 0.35 * rng.uniform(-1, 1, (3, 6, 8))
         rough = _spread(down, 6) @ coarse @ _spread(across, 8).T
         planes = planes + rough * (scene.texture * _TEXTURE_GREYS)
-    return np.clip(planes, 0, 255).astype(np.float32)
+    return np.asarray(np.clip(planes, 0, 255), np.float32)
 
 
 def _spread(places: Times, knots: int) -> Times:
@@ -190,9 +189,14 @@ def _layer(actor: Actor, times: Times, halves: Times, centres: Times) -> tuple[n
         x = -x  # what drives or looks to the right by itself turns round to go left
     rgba = np.zeros((len(times), 4, len(lines), len(columns)), np.float32)
     age = (times - actor.start_s).astype(np.float32)[:, None, None]
-    colour = COLOURS[actor.colour or OWN_COLOUR.get(actor.kind, "grey")]
-    PAINT[actor.kind](Pen(x, y, unit, age, rgba), colour)
+    PAINT[actor.kind](Pen(x, y, unit, age, rgba), COLOURS[actor.colour or _own_colour(actor)])
     return corners, rgba
+
+
+def _own_colour(actor: Actor) -> str:
+    """One of the colours the kind may have, chosen by the actor's size as if by chance."""
+    colours = OWN_COLOURS.get(actor.kind, ("grey",))
+    return colours[int(actor.size * 1e6) % len(colours)]
 
 
 def _lay(plane: Planes, rgba: Planes, left: int, top: int) -> None:

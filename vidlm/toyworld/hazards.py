@@ -12,8 +12,9 @@ import numpy as np
 
 from vidlm.toyworld import sdf
 from vidlm.toyworld.actors import HALF_WIDTH as THING_WIDTH
+from vidlm.toyworld.actors import OWN_COLOURS as THING_COLOURS
 from vidlm.toyworld.actors import PAINT as THING_PAINT
-from vidlm.toyworld.actors import SKIN, Paint, figure
+from vidlm.toyworld.actors import SHIRTS, SKIN, Paint, figure
 from vidlm.toyworld.pen import Pen
 from vidlm.toyworld.scene import COLOURS, RGB
 
@@ -40,8 +41,8 @@ def knife(pen: Pen, _colour: RGB) -> None:
     blade = sdf.convex(pen.x, pen.y, [(0.2, -1.0), (0.2, 0.34), (-0.2, 0.34), (-0.2, -0.4)])
     pen.fill(blade, STEEL, outline=True)
     pen.fill(sdf.convex(pen.x, pen.y, [(0.02, -0.55), (0.02, 0.3), (-0.12, 0.3), (-0.12, -0.38)]), GLEAM)
-    pen.fill(sdf.box(pen.x, pen.y, -0.16, 0.38, 0.16, 0.98, 0.08), HANDLE)
-    pen.fill(sdf.box(pen.x, pen.y, -0.27, 0.3, 0.27, 0.42), (70.0, 70.0, 74.0))
+    pen.fill(sdf.box(pen.x, pen.y, (-0.16, 0.38), (0.16, 0.98), 0.08), HANDLE)
+    pen.fill(sdf.box(pen.x, pen.y, (-0.27, 0.3), (0.27, 0.42)), (70.0, 70.0, 74.0))
     for cy in (0.56, 0.8):
         pen.fill(sdf.circle(pen.x, pen.y, 0, cy, 0.05), STEEL)
 
@@ -49,13 +50,13 @@ def knife(pen: Pen, _colour: RGB) -> None:
 def gun(pen: Pen, _colour: RGB) -> None:
     """A pistol, muzzle to the right."""
     x, y = pen.x, pen.y
-    slide = sdf.box(x, y, -1.2, -0.85, 1.35, -0.28, 0.05)
-    sight = sdf.box(x, y, 1.1, -0.97, 1.26, -0.8)
+    slide = sdf.box(x, y, (-1.2, -0.85), (1.35, -0.28), 0.05)
+    sight = sdf.box(x, y, (1.1, -0.97), (1.26, -0.8))
     grip = sdf.convex(x, y, [(-1.05, -0.35), (-0.4, -0.35), (-0.62, 0.97), (-1.32, 0.97)])
-    guard = np.abs(sdf.ellipse(x, y, -0.12, -0.2, 0.4, 0.42)) - np.float32(0.07)
-    trigger = sdf.capsule(x, y, -0.12, -0.25, -0.2, 0.02, 0.05)
+    guard = np.abs(sdf.ellipse(x, y, (-0.12, -0.2), (0.4, 0.42))) - np.float32(0.07)
+    trigger = sdf.capsule(x, y, (-0.12, -0.25), (-0.2, 0.02), 0.05)
     pen.fill(sdf.union(slide, sight, grip, guard, trigger), GUNMETAL, outline=True)
-    pen.fill(sdf.box(x, y, -1.1, -0.76, 1.2, -0.66), (118.0, 122.0, 130.0))
+    pen.fill(sdf.box(x, y, (-1.1, -0.76), (1.2, -0.66)), (118.0, 122.0, 130.0))
     pen.fill(sdf.convex(x, y, [(-0.92, 0.0), (-0.6, 0.0), (-0.74, 0.8), (-1.12, 0.8)]), (84.0, 62.0, 46.0))
 
 
@@ -79,8 +80,8 @@ def fire(pen: Pen, _colour: RGB) -> None:
             reach = np.abs(swayed - np.float32(at * scale)) * np.float32(2.6 / scale)
             tops.append(peak + reach * (1 + np.float32(0.35) * reach))
         flame = (sdf.union(*tops) - y) * np.float32(0.4)
-        bowl = sdf.ellipse(swayed, y, 0, 0.45 + 0.12 * lift, 0.84 * scale, 0.55 - 0.12 * lift)
-        upper = sdf.both(flame, sdf.box(swayed, y, -0.84 * scale, -1.2, 0.84 * scale, 0.45))
+        bowl = sdf.ellipse(swayed, y, (0, 0.45 + 0.12 * lift), (0.84 * scale, 0.55 - 0.12 * lift))
+        upper = sdf.both(flame, sdf.box(swayed, y, (-0.84 * scale, -1.2), (0.84 * scale, 0.45)))
         pen.fill(sdf.both(sdf.union(upper, bowl), flame), colour)
 
 
@@ -110,21 +111,22 @@ def blood(pen: Pen, _colour: RGB) -> None:
     """A dark splat with fingers, drips and drops."""
     x, y = pen.x, pen.y + np.float32(0.12)
     distance, angle = sdf.polar(x, y)
-    fingers = 0.5 + 0.13 * np.sin(5 * angle + 0.6) + 0.1 * np.sin(8 * angle + 2.2) + 0.08 * np.sin(13 * angle)
+    fingers = 0.6 + 0.12 * np.sin(5 * angle + 0.6) + 0.09 * np.sin(8 * angle + 2.2) + 0.06 * np.sin(13 * angle)
     parts = [np.asarray((distance - fingers) * np.float32(0.6), np.float32)]
     for cx, cy, radius in _DROPS:
         parts.append(sdf.circle(pen.x, pen.y, cx, cy, radius))
-    for cx, end, radius in ((-0.25, 0.82, 0.09), (0.18, 0.6, 0.08)):
-        parts.append(sdf.capsule(pen.x, pen.y, cx, 0.1, cx, end, radius))
+    for cx, end, radius in ((-0.28, 0.86, 0.1), (0.16, 0.72, 0.09)):
+        parts.append(sdf.capsule(pen.x, pen.y, (cx, 0.1), (cx, end), radius))
     pen.fill(sdf.union(*parts), GORE, outline=True)
-    pen.fill(sdf.ellipse(x, y, -0.14, -0.16, 0.16, 0.07), (196.0, 60.0, 66.0))
+    pen.fill(sdf.ellipse(x, y, (-0.14, -0.16), (0.16, 0.07)), (196.0, 60.0, 66.0))
 
 
-def _stick(pen: Pen, x0: float, y0: float, x1: float, y1: float, radius: float) -> None:
+def _stick(pen: Pen, start: tuple[float, float], end: tuple[float, float], radius: float) -> None:
     """A cigarette from its filter to its glowing end."""
-    ex, ey = x1 - x0, y1 - y0
-    pen.fill(sdf.capsule(pen.x, pen.y, x0, y0, x1, y1, radius), (250.0, 250.0, 246.0), outline=radius > 0.1)
-    pen.fill(sdf.capsule(pen.x, pen.y, x0, y0, x0 + 0.22 * ex, y0 + 0.22 * ey, radius), (214.0, 140.0, 62.0))
+    (x0, y0), (x1, y1) = start, end
+    filter_end = (x0 + 0.22 * (x1 - x0), y0 + 0.22 * (y1 - y0))
+    pen.fill(sdf.capsule(pen.x, pen.y, start, end, radius), (250.0, 250.0, 246.0), outline=radius > 0.1)
+    pen.fill(sdf.capsule(pen.x, pen.y, start, filter_end, radius), (214.0, 140.0, 62.0))
     pen.fill(sdf.circle(pen.x, pen.y, x1, y1, radius * 1.15), EMBER)
 
 
@@ -140,19 +142,19 @@ def _smoke(pen: Pen, x: float, bottom: float, top: float, width: float) -> None:
 
 def cigarette(pen: Pen, _colour: RGB) -> None:
     _smoke(pen.within(0.2, -1, 1.05, 0.6), 0.72, 0.5, -1.0, 0.1)
-    _stick(pen, -0.95, 0.84, 0.72, 0.52, 0.145)
+    _stick(pen, (-0.95, 0.84), (0.72, 0.52), 0.145)
 
 
 def bottle(pen: Pen, colour: RGB) -> None:
     """Glass in the actor's colour, with a neck, a cap and a label."""
     x, y = pen.x, pen.y
-    body = sdf.box(x, y, -0.36, -0.1, 0.36, 0.98, 0.08)
+    body = sdf.box(x, y, (-0.36, -0.1), (0.36, 0.98), 0.08)
     shoulder = sdf.convex(x, y, [(-0.14, -0.5), (0.14, -0.5), (0.36, 0.0), (-0.36, 0.0)])
-    neck = sdf.box(x, y, -0.14, -0.96, 0.14, -0.4)
+    neck = sdf.box(x, y, (-0.14, -0.96), (0.14, -0.4))
     pen.fill(sdf.union(body, shoulder, neck), colour, outline=True)
-    pen.fill(sdf.box(x, y, -0.17, -1.0, 0.17, -0.82), (222.0, 186.0, 70.0))
-    pen.fill(sdf.box(x, y, -0.3, 0.22, 0.3, 0.68), (240.0, 232.0, 208.0))
-    pen.fill(sdf.box(x, y, -0.26, -0.02, -0.16, 0.16), (190.0, 226.0, 200.0))
+    pen.fill(sdf.box(x, y, (-0.17, -1.0), (0.17, -0.82)), (222.0, 186.0, 70.0))
+    pen.fill(sdf.box(x, y, (-0.3, 0.22), (0.3, 0.68)), (240.0, 232.0, 208.0))
+    pen.fill(sdf.box(x, y, (-0.26, -0.02), (-0.16, 0.16)), (190.0, 226.0, 200.0))
 
 
 def fight(pen: Pen, colour: RGB) -> None:
@@ -162,11 +164,11 @@ def fight(pen: Pen, colour: RGB) -> None:
     other = COLOURS["blue"] if colour != COLOURS["blue"] else COLOURS["red"]
     for side, mine, theirs, shirt in ((-1.0, blow, other_blow, colour), (1.0, other_blow, blow, other)):
         recoil = np.maximum(theirs, 0) * -0.1
-        near = (-side * (0.42 + 0.14 * mine), -0.52 - 0.12 * theirs)
-        far = (-side * (0.34 - 0.16 * mine), -0.3 + 0.2 * mine)
-        hands = (far, near) if side < 0 else (near, far)
-        centre = side * 0.46 + (-side) * 0.06 * mine
-        figure(pen, shirt, centre, hands, lean=-side * (0.1 + recoil))
+        hitting = (-side * (0.54 + 0.2 * mine), -0.62 + 0.14 * mine)
+        cocked = (side * (0.36 + 0.14 * mine), -0.5 - 0.2 * mine)
+        hands = (cocked, hitting) if side < 0 else (hitting, cocked)
+        centre = side * (0.52 - 0.05 * mine)
+        figure(pen, shirt, centre, hands, lean=-side * (0.12 + recoil), stride=0.38)
 
 
 def person_with_knife(pen: Pen, colour: RGB) -> None:
@@ -185,8 +187,8 @@ def person_with_gun(pen: Pen, colour: RGB) -> None:
 def person_smoking(pen: Pen, colour: RGB) -> None:
     figure(pen, colour, -0.24, ((-0.43, 0.14), (0.4, -0.46)))
     mouth = pen.within(-0.2, -1, 0.8, -0.4)
-    _smoke(mouth, 0.56, -0.72, -1.0, 0.06)
-    _stick(mouth, -0.08, -0.62, 0.54, -0.7, 0.07)
+    _smoke(mouth, 0.56, -0.72, -1.0, 0.09)
+    _stick(mouth, (-0.08, -0.62), (0.54, -0.7), 0.07)
 
 
 PAINT: dict[str, Paint] = THING_PAINT | {
@@ -211,12 +213,21 @@ HALF_WIDTH: dict[str, float] = THING_WIDTH | {
     "blood": 1.05,
     "cigarette": 1.12,
     "bottle": 0.42,
-    "fight": 1.08,
+    "fight": 1.14,
     "person_with_knife": 0.98,
     "person_with_gun": 1.02,
     "person_smoking": 0.82,
 }
 """Half the width of every kind's box in units of half its height."""
+
+OWN_COLOURS: dict[str, tuple[str, ...]] = THING_COLOURS | {
+    "bottle": ("green", "brown"),
+    "fight": SHIRTS,
+    "person_with_knife": SHIRTS,
+    "person_with_gun": SHIRTS,
+    "person_smoking": SHIRTS,
+}
+"""What a kind may wear when its actor names no colour; what is not named here wears grey."""
 
 ANIMATED = frozenset({"fire", "explosion", "cigarette", "fight", "person_smoking"})
 """Kinds that look different from moment to moment even where they stand still."""

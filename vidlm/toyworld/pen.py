@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vidlm.toyworld.scene import RGB
 from vidlm.toyworld.sdf import Field
@@ -28,8 +29,8 @@ def shade(colour: RGB) -> RGB:
 class Pen:
     """Where the ink goes, and for which frames.
 
-    ``x`` and ``y`` are the actor's coordinates of the pixels' centres and broadcast to [F, h, w]; ``pixel`` [F, 1, 1] is
-    a pixel's side in those units, ``time`` [F, 1, 1] the seconds since the actor appeared. ``rgba`` is float32
+    ``x`` and ``y`` are the actor's coordinates of the pixels' centres and broadcast to [F, h, w]; ``pixel`` [F, 1, 1]
+    is a pixel's side in those units, ``time`` [F, 1, 1] the seconds since the actor appeared. ``rgba`` is float32
     [F, 4, h, w], colours multiplied by alpha, 0 to 255 and alpha 0 to 1; filling changes it in place.
     """
 
@@ -44,8 +45,8 @@ class Pen:
         if self.x.shape[1] != 1 or self.y.shape[2] != 1:
             return self
         margin = 1.5 * float(self.pixel.max())
-        columns = _run(((self.x > left - margin) & (self.x < right + margin)).any(axis=(0, 1)))
-        rows = _run(((self.y > top - margin) & (self.y < bottom + margin)).any(axis=(0, 2)))
+        columns = _run(np.any((self.x > left - margin) & (self.x < right + margin), axis=(0, 1)))
+        rows = _run(np.any((self.y > top - margin) & (self.y < bottom + margin), axis=(0, 2)))
         return Pen(self.x[:, :, columns], self.y[:, rows], self.pixel, self.time, self.rgba[:, :, rows, columns])
 
     def fill(self, distance: Field, colour: RGB, *, outline: bool = False, alpha: float = 1.0) -> None:
@@ -67,7 +68,7 @@ class Pen:
             self.rgba[:, channel] += cover * np.float32(rim) + inner * np.float32(level - rim)
 
 
-def _run(inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> slice:
+def _run(inside: npt.NDArray[np.bool_]) -> slice:
     """From the first to the last true of a row, as a slice."""
     where = np.flatnonzero(inside)
     return slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 0)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Field = npt.NDArray[np.float32]
 Number = float | Field
+Point = tuple[Number, Number]
 
 
 def union(*fields: Field) -> Field:
@@ -39,14 +40,16 @@ def circle(x: Field, y: Field, cx: Number, cy: Number, radius: Number) -> Field:
     return np.asarray(np.sqrt(dx * dx + dy * dy) - radius, np.float32)
 
 
-def ellipse(x: Field, y: Field, cx: Number, cy: Number, rx: float, ry: float) -> Field:
+def ellipse(x: Field, y: Field, centre: Point, radii: tuple[float, float]) -> Field:
     """An ellipse, to first order: the implicit function over its gradient at the ends of the shorter axis."""
+    (cx, cy), (rx, ry) = centre, radii
     u, v = (x - cx) * (1 / rx), (y - cy) * (1 / ry)
     return np.asarray((np.sqrt(u * u + v * v) - 1) * min(rx, ry), np.float32)
 
 
-def box(x: Field, y: Field, left: Number, top: Number, right: Number, bottom: Number, corner: float = 0.0) -> Field:
-    """A rectangle between two corners, its own corners rounded by ``corner``."""
+def box(x: Field, y: Field, top_left: Point, bottom_right: Point, corner: float = 0.0) -> Field:
+    """A rectangle between two corners, all four rounded by ``corner``."""
+    (left, top), (right, bottom) = top_left, bottom_right
     dx = np.maximum(left - x, x - right) + corner
     dy = np.maximum(top - y, y - bottom) + corner
     if corner == 0:
@@ -55,8 +58,9 @@ def box(x: Field, y: Field, left: Number, top: Number, right: Number, bottom: Nu
     return np.asarray(np.sqrt(ax * ax + ay * ay) + np.minimum(np.maximum(dx, dy), 0) - corner, np.float32)
 
 
-def capsule(x: Field, y: Field, x0: Number, y0: Number, x1: Number, y1: Number, radius: Number) -> Field:
+def capsule(x: Field, y: Field, start: Point, end: Point, radius: Number) -> Field:
     """A line from one point to another with round ends, ``radius`` to each side."""
+    (x0, y0), (x1, y1) = start, end
     px, py, ex, ey = x - x0, y - y0, x1 - x0, y1 - y0
     inverse = 1 / (ex * ex + ey * ey)
     along = np.clip(px * (ex * inverse) + py * (ey * inverse), 0, 1)
