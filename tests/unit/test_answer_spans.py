@@ -1,0 +1,86 @@
+"""The arithmetic of answers: parts tile their window, runs merge, and evidence lies inside the video."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidlm.answer import Look, around_peak, check_question, cut_pairs, evidence_of, merge_looks
+from vidlm.config import Settings
+from vidlm.domain import Span
+from vidlm.errors import QuestionError
+
+
+def looks_of(scores: list[float], pairs: int = 2) -> list[Look]:
+    return [Look(Span(2.0 * i, 2.0 * i + 2), score, i, 0, pairs) for i, score in enumerate(scores)]
+
+
+def test_pairs_are_cut_every_two_seconds() -> None:
+    parts = cut_pairs([4.0, 5.0, 6.0, 7.0, 8.0], Span(3.9, 9.0), 2.0)
+    assert [(first, last) for first, last, _ in parts] == [(0, 2), (2, 4), (4, 5)]
+    assert [(span.start_s, span.end_s) for *_, span in parts] == [(3.9, 6.0), (6.0, 8.0), (8.0, 9.0)]
+
+
+@given(
+    st.floats(0, 1000),
+    st.lists(st.floats(0.01, 4), min_size=1, max_size=40),
+    st.floats(0.1, 10),
+)
+def test_parts_tile_their_window(start_s: float, steps: list[float], length_s: float) -> None:
+    times_s = list(itertools.accumulate(steps, initial=start_s))[:-1]
+    whole = Span(start_s, start_s + sum(steps))
+    parts = cut_pairs(times_s, whole, length_s)
+    assert parts[0][2].start_s == whole.start_s
+    assert parts[-1][2].end_s == whole.end_s
+    assert (parts[0][0], parts[-1][1]) == (0, len(times_s))
+    for (_, last, span), (first, _, following) in itertools.pairwise(parts):
+        assert last == first
+        assert span.end_s == following.start_s
+    assert all(first < last for first, last, _ in parts)
+
+
+def test_runs_merge_at_the_threshold() -> None:
+    runs = merge_looks(looks_of([0.1, 0.5, 0.9, 0.49, 0.7]), 0.5)
+    assert [[look.window for look in run] for run in runs] == [[1, 2], [4]]
+    evidence = evidence_of(runs[0], 60.0)
+    assert (evidence.start_s, evidence.end_s, evidence.score) == (2.0, 6.0, 0.9)
+
+
+SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
+
+
+@given(SCORES, st.floats(0.01, 1))
+def test_runs_hold_every_relevant_look_once(scores: list[float], threshold: float) -> None:
+    looks = looks_of(scores)
+    kept = [look for run in merge_looks(looks, threshold) for look in run]
+    assert kept == [look for look in looks if look.score >= threshold]
+
+
+@given(SCORES, st.floats(0.001, 100))
+def test_evidence_lies_inside_the_video(scores: list[float], duration_s: float) -> None:
+    for run in merge_looks(looks_of(scores), 0.5):
+        evidence = evidence_of(run, duration_s)
+        assert 0 <= evidence.start_s <= evidence.end_s <= duration_s
+        assert 0.5 <= evidence.score <= 1
+
+
+@given(SCORES, st.integers(1, 5), st.integers(1, 40))
+def test_what_is_read_is_a_stretch_around_the_peak(scores: list[float], pairs: int, most: int) -> None:
+    run = looks_of(scores, pairs)
+    read = around_peak(run, most)
+    indices = [look.window for look in read]
+    assert indices == list(range(indices[0], indices[-1] + 1))
+    assert max(look.score for look in read) == max(scores)
+    assert len(read) == 1 or sum(look.last - look.first for look in read) <= most
+    assert len(read) == len(run) or pairs * (len(read) + 1) > most
+
+
+@pytest.mark.parametrize("question", ["", "  \n\t ", "x" * 2001])
+def test_a_question_that_cannot_be_asked(question: str) -> None:
+    with pytest.raises(QuestionError):
+        check_question(question, Settings())
+
+
+def test_a_question_is_put_on_one_line() -> None:
+    assert check_question("  what\n is \t it? ", Settings()) == "what is it?"

@@ -1,0 +1,210 @@
+"""Questions about one video, answered with the seconds they rest on, or not at all.
+
+    windows      |     0     |     1     |     2     |        1. P(Yes) of "does this part show what it is about?"
+    relevance    |    .1     |    .8     |    .9     |
+    second look              |  .2 |  .9 |  .9 |  .7 |        2. the same question of about two seconds each
+    evidence                       [      .9         )        3. what is left, merged
+
+The words come from a third look, at the evidence alone; if they say that it is not there, there is no answer. Times
+come from these curves and never from the model's own words.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vidlm import prompts
+from vidlm.config import Settings, load_settings
+from vidlm.domain import Analysis, Answer, AnswerEvidence, Span
+from vidlm.errors import QuestionError
+from vidlm.pipeline import LocalAnalysis, Prepared, load_model, prepare, provenance, read_windows
+from vidlm.video.sampling import Window, plan_spans
+
+if TYPE_CHECKING:
+    from vidlm.model.engine import Clip, Generation, VideoModel, VisualTokens
+
+RELEVANT: Final = 0.5
+"""P(Yes) from which a part counts as showing what a question is about."""
+CLOSER_S: Final = 2.0
+"""Length of the parts that the second look judges."""
+ANSWER_TOKENS: Final = 48
+ANSWER_PAIRS: Final = 32
+"""Frame pairs an answer is read from, at most."""
+ANSWER_TRIES: Final = 3
+"""Stretches of evidence that are asked for the answer, best first, before giving up."""
+NOT_FOUND: Final = "Not found in this video."
+"""The text of every answer that abstains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A part of the video that was judged: frame pairs `[first, last)` of one window, when that is, how relevant."""
+
+    span: Span
+    score: float
+    window: int
+    first: int
+    last: int
+
+
+def cut_pairs(pair_times_s: Sequence[float], whole: Span, length_s: float) -> list[tuple[int, int, Span]]:
+    """A window's frame pairs in parts of about `length_s`: (first, last, span), `[first, last)` of the pairs.
+
+    The spans tile `whole`, and each begins at its first pair's time (the first one where `whole` does):
+
+        pairs   0   1   2   3   4     two seconds each      [0, 2) [2, 4) [4, 5)
+    """
+    firsts = [0]
+    for index, time_s in enumerate(pair_times_s):
+        if time_s - pair_times_s[firsts[-1]] >= length_s:
+            firsts.append(index)
+    lasts = [*firsts[1:], len(pair_times_s)]
+    starts_s = [whole.start_s, *(min(max(pair_times_s[first], whole.start_s), whole.end_s) for first in firsts[1:])]
+    ends_s = [*starts_s[1:], whole.end_s]
+    return [
+        (first, last, Span(start_s, end_s))
+        for first, last, start_s, end_s in zip(firsts, lasts, starts_s, ends_s, strict=True)
+    ]
+
+
+def merge_looks(looks: Sequence[Look], threshold: float) -> list[list[Look]]:
+    """Runs of touching looks at or above the threshold. `looks` are in order of time and do not overlap."""
+    runs: list[list[Look]] = []
+    for look in looks:
+        if look.score < threshold:
+            continue
+        if runs and look.span.start_s - runs[-1][-1].span.end_s <= 1e-6:
+            runs[-1].append(look)
+        else:
+            runs.append([look])
+    return runs
+
+
+def around_peak(run: Sequence[Look], most_pairs: int) -> list[Look]:
+    """The looks around a run's best one, grown to both sides (the better side first) while the pairs are few enough."""
+    peak = max(range(len(run)), key=lambda index: run[index].score)
+    low = high = peak
+    pairs = run[peak].last - run[peak].first
+    while low > 0 or high < len(run) - 1:
+        before = run[low - 1].score if low > 0 else -1.0
+        after = run[high + 1].score if high < len(run) - 1 else -1.0
+        grown = run[high + 1] if after >= before else run[low - 1]
+        pairs += grown.last - grown.first
+        if pairs > most_pairs:
+            break
+        low, high = (low, high + 1) if after >= before else (low - 1, high)
+    return list(run[low : high + 1])
+
+
+def evidence_of(run: Sequence[Look], duration_s: float) -> AnswerEvidence:
+    """A run as evidence: its ends, kept inside the video, and its peak."""
+    start_s = min(max(run[0].span.start_s, 0.0), duration_s)
+    end_s = min(max(run[-1].span.end_s, start_s), duration_s)
+    return AnswerEvidence(start_s, end_s, max(look.score for look in run))
+
+
+def check_question(question: str, settings: Settings) -> str:
+    """The question on one line. Raises `QuestionError` for one that is empty or too long."""
+    text = " ".join(question.split())
+    if not text:
+        raise QuestionError("the question is empty")
+    if len(text) > settings.max_question_chars:
+        raise QuestionError(f"the question is longer than {settings.max_question_chars} characters")
+    return text
+
+
+def answer_question(prepared: Prepared, question: str, model: VideoModel, settings: Settings) -> Answer:
+    """Answer a question about a prepared video. Raises `QuestionError`, `ModelError`."""
+    question = check_question(question, settings)
+    looks: list[Look] = []
+    for first, last in plan_spans(prepared.windows, settings.span_s):
+        looks += _look_at(prepared, prepared.windows[first:last], question, model)
+    runs = merge_looks(looks, RELEVANT)
+    best_first = sorted(runs, key=lambda run: -max(look.score for look in run))
+    refused: list[list[Look]] = []
+    text, confidence = NOT_FOUND, 1.0 - max((look.score for look in looks), default=0.0)
+    for run in best_first[:ANSWER_TRIES]:
+        said = _read_answer(prepared, run, question, model)
+        if prompts.is_abstention(said.text):
+            refused.append(run)
+            confidence = said.confidence
+            continue
+        text, confidence = " ".join(said.text.split()), said.confidence * max(look.score for look in run)
+        break
+    abstained = text == NOT_FOUND
+    shown = [] if abstained else [run for run in runs if run not in refused]
+    return Answer(
+        question=question,
+        text=text,
+        confidence=min(max(confidence, 0.0), 1.0),
+        abstained=abstained,
+        evidence=tuple(evidence_of(run, prepared.info.duration_s) for run in shown),
+        provenance=provenance(prepared.sampling, model, None),
+    )
+
+
+def ask(
+    path_or_analysis: str | Path | Analysis,
+    question: str,
+    *,
+    model: str | VideoModel | None = None,
+    settings: Settings | None = None,
+) -> Answer:
+    """Ask one question of a video file, or of the file an analysis was made from, here and now.
+
+    `model` as in `analyze`. Raises `QuestionError` for a question that cannot be asked or an analysis that does not
+    know its file (one read back from a document) or whose file has changed; `MediaError` as `analyze` does.
+    """
+    settings = settings or load_settings()
+    check_question(question, settings)
+    if isinstance(path_or_analysis, Analysis) and not isinstance(path_or_analysis, LocalAnalysis):
+        raise QuestionError("this analysis does not know its file: pass the file's path instead")
+    source = path_or_analysis.source if isinstance(path_or_analysis, LocalAnalysis) else Path(path_or_analysis)
+    engine = load_model(model, settings)
+    with tempfile.TemporaryDirectory(prefix="vidlm-") as folder:
+        geometry = engine.info.geometry
+        prepared = prepare(source, Path(folder), filename=source.name, geometry=geometry, settings=settings)
+        if isinstance(path_or_analysis, Analysis) and prepared.info.sha256 != path_or_analysis.video.sha256:
+            raise QuestionError("the file has changed since it was analysed")
+        return answer_question(prepared, question, engine, settings)
+
+
+def _look_at(prepared: Prepared, windows: Sequence[Window], question: str, model: VideoModel) -> list[Look]:
+    """Judge consecutive windows, and the relevant ones a second time in shorter parts."""
+    request = prompts.branch(prompts.relevance_question(question))
+
+    def relevance(visual: VisualTokens) -> float:
+        return model.score(model.open(prompts.video_prefix(visual.pair_times_s), visual), [request])[0]
+
+    looks: list[Look] = []
+    for window, visual in zip(windows, model.encode_many(read_windows(prepared, windows)), strict=True):
+        whole = Look(Span(window.start_s, window.end_s), relevance(visual), window.index, 0, len(visual))
+        parts = cut_pairs(visual.pair_times_s, whole.span, CLOSER_S)
+        if whole.score < RELEVANT or len(parts) == 1:
+            looks.append(whole)
+            continue
+        closer = [
+            Look(span, relevance(visual.slice(first, last)), window.index, first, last) for first, last, span in parts
+        ]
+        # what takes longer than a part to be seen (a movement, an order) shows in none of them: keep the whole
+        looks += closer if any(look.score >= RELEVANT for look in closer) else [whole]
+    return looks
+
+
+def _read_answer(prepared: Prepared, run: Sequence[Look], question: str, model: VideoModel) -> Generation:
+    """What the model says of a run's best part, seen in one prompt."""
+    looks = around_peak(run, ANSWER_PAIRS)
+    windows = [window for window in prepared.windows if looks[0].window <= window.index <= looks[-1].window]
+    seen = dict(zip((w.index for w in windows), model.encode_many(read_windows(prepared, windows)), strict=True))
+    times_s: list[float] = []
+    clips: list[Clip] = []
+    for look in looks:
+        times_s += seen[look.window].pair_times_s[look.first : look.last]
+        clips += [seen[look.window].clip(pair, pair + 1) for pair in range(look.first, look.last)]
+    parts = [part if isinstance(part, str) else clips[part] for part in prompts.video_prefix(times_s)]
+    request = prompts.branch(prompts.answer_request(question))
+    return model.generate(model.open(parts, None), request, max_new_tokens=ANSWER_TOKENS)
