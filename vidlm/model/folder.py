@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,8 @@ from vidlm.errors import CheckpointError
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 TEXT_FILES: Final = ["*.json", "*.txt", "*.jinja"]
 WEIGHT_FILES: Final = ["*.safetensors"]
-_SAMPLES: Final = 64  # blocks of weights that enter a revision, spread evenly over a file
+_WHOLE_BYTES: Final = 64 * 1024**2  # larger files enter a revision by their header and samples spread evenly over them
+_SAMPLES: Final = 256
 _SAMPLE_BYTES: Final = 4096
 
 
@@ -38,7 +38,7 @@ def locate(model: str, *, weights: bool = True) -> Path:
     With `weights=False` only the small text files are fetched. Code in a repository is neither fetched nor run.
     Raises `CheckpointError` where there is neither.
     """
-    folder = Path(model)
+    folder = Path(model).expanduser()
     if folder.is_dir():
         return folder.resolve()
     if not HUB_ID.fullmatch(model):
@@ -56,7 +56,7 @@ def identify(model: str, folder: Path) -> Identity:
     """Name and revision of the checkpoint in `folder`, which `model` was resolved to.
 
     Ours carry a `vidlm.json` that says both. A hub snapshot's revision is its commit. Any other folder's is a digest of
-    its configuration, the headers of its weights and samples of the weights themselves.
+    its configuration and weights (of large files, their headers and samples).
     """
     card = folder / "vidlm.json"
     if card.is_file():
@@ -85,9 +85,12 @@ def _digest(folder: Path) -> str:
     for file in sorted(folder.glob("*.safetensors")):
         size = file.stat().st_size
         with file.open("rb") as stream:
-            (header_size,) = struct.unpack("<Q", stream.read(8).ljust(8, b"\0"))
-            digest.update(stream.read(min(header_size, size)))
+            if size <= _WHOLE_BYTES:
+                digest.update(stream.read())
+                continue
+            start = 8 + int.from_bytes(stream.read(8), "little")  # the header tells shapes and names
+            digest.update(stream.read(start - 8))
             for sample in range(_SAMPLES):
-                stream.seek(8 + header_size + max(size - header_size, 0) * sample // _SAMPLES)
+                stream.seek(start + (size - start) * sample // _SAMPLES)
                 digest.update(stream.read(_SAMPLE_BYTES))
     return digest.hexdigest()[:16]

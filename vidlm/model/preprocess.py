@@ -15,7 +15,7 @@ from typing import Any, Final
 from vidlm.errors import CheckpointError
 
 MAX_ASPECT_RATIO: Final = 200
-PREPROCESSOR_FILES: Final = ("preprocessor_config.json", "video_preprocessor_config.json")
+PREPROCESSOR_FILES: Final = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 
 
 def smart_resize(height: int, width: int, *, factor: int = 28, min_pixels: int, max_pixels: int) -> tuple[int, int]:
@@ -93,7 +93,7 @@ class FrameGeometry:
 
     @classmethod
     def from_checkpoint(cls, folder: Path) -> FrameGeometry:
-        """The geometry in a checkpoint folder's `preprocessor_config.json` (or `video_preprocessor_config.json`).
+        """The geometry in a folder's `preprocessor_config.json`, or in the files later releases write instead.
 
         Reads both spellings of the pixel budget: `min_pixels`/`max_pixels`, and `size` with `shortest_edge` (the
         fewest pixels) and `longest_edge` (the most). Raises `CheckpointError` where there is no such file or it makes
@@ -104,7 +104,7 @@ class FrameGeometry:
             raise CheckpointError(f"the checkpoint {folder.name!r} has no preprocessor_config.json")
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
-            return _geometry(config)
+            return _geometry(config.get("video_processor") or config.get("image_processor") or config)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
             raise CheckpointError(f"the checkpoint {folder.name!r} has an unusable {file.name}: {exc}") from exc
 
