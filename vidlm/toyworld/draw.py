@@ -7,6 +7,7 @@ times are asked for with it. Knows how a frame is put together; how each kind of
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -102,12 +103,18 @@ def _expose(clip: Clip, scene: Scene, times: Times, planes: Planes) -> None:
         planes *= gain.astype(np.float32)[:, None, None, None]
     if clip.noise > 0:
         count = planes[0].size
-        bank = np.random.default_rng(clip.noise_seed).standard_normal(2 * count, np.float32) * np.float32(clip.noise)
+        bank = _noise_bank(clip.noise_seed, 2 * count)
         for plane, time in zip(planes, times, strict=True):
             # a golden-ratio hash of the millisecond: neighbouring frames start far apart in the bank
             first = int(math.modf(round(time * 1000) * 0.6180339887498949)[0] * count)
-            plane[:] += bank[first : first + count].reshape(plane.shape)
+            plane[:] += clip.noise * bank[first : first + count].reshape(plane.shape)
     np.clip(planes, 0, 255, out=planes)
+
+
+@functools.lru_cache(maxsize=2)
+def _noise_bank(seed: int, count: int) -> Planes:
+    """So many normal numbers of sigma 1, float32 [count], kept because every batch of a clip asks for the same."""
+    return np.random.default_rng(seed).standard_normal(count, np.float32)
 
 
 def _margin(clip: Clip, width: int) -> int:
