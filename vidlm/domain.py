@@ -42,6 +42,31 @@ class Action(StrEnum):
         return list(Action).index(self)
 
 
+class JobState(StrEnum):
+    """Where a video's job stands; `vidlm.jobs.states` says which may follow which."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    ANALYZING = "analyzing"
+    FINISHING = "finishing"
+    READY = "ready"
+    REJECTED = "rejected"  # the input's fault, never retried
+    FAILED = "failed"  # ours, after retries
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DELETED = "deleted"
+
+
+class WorkState(StrEnum):
+    """Where one unit of work below a job stands: a span to analyse, a question to answer."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The half-open interval `[start_s, end_s)` of a video."""

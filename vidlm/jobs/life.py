@@ -1,0 +1,289 @@
+"""What happens to a video from acceptance to deletion, each step one function to be called inside ONE transaction.
+
+    accept -> prepared -> span_analyzed ... span_analyzed (the last one) -> finished
+              gave_up: to be tried again, or the end                          deleted
+    ask    -> answered
+
+Knows the rows; not the files, the model or HTTP. The caller commits, so a result and everything that follows from it
+become true together. Everything a worker calls begins with `hold`, and raises `LeaseLost` when it is too late.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import delete, func
+from sqlmodel import Session, col, select
+
+from vidlm.domain import PIPELINE_VERSION, Analysis, Answer, JobState, Segment, WorkState, to_document
+from vidlm.errors import InputError, LeaseLost, VidlmError
+from vidlm.jobs import outbox
+from vidlm.jobs.claims import STAGES, Claim, hold
+from vidlm.jobs.states import ACTIVE, backoff_s, checked
+from vidlm.queue import Task
+from vidlm.store.blobs import StoredBlob, blob_key, work_root
+from vidlm.store.engine import clock
+from vidlm.store.tables import (
+    AnalysisRow,
+    Audit,
+    Claimable,
+    FlagRow,
+    Job,
+    Outbox,
+    Question,
+    SegmentRow,
+    SpanWork,
+    Video,
+)
+
+WORKER_LOST: Final = "worker_lost"
+"""The code of work that took its worker down on every attempt."""
+
+
+def accept(session: Session, *, video_id: str, tenant_id: str, actor: str, filename: str, blob: StoredBlob) -> Job:
+    """A stored upload becomes a video, a job and a wake-up; after the commit it can be answered 202."""
+    session.add(
+        Video(
+            id=video_id,
+            tenant_id=tenant_id,
+            filename=filename,
+            sha256=blob.sha256,
+            size_bytes=blob.size_bytes,
+            blob=blob.key,
+        )
+    )
+    session.flush()
+    job = Job(tenant_id=tenant_id, video_id=video_id, pipeline_version=PIPELINE_VERSION)
+    session.add(job)
+    session.add(Audit(tenant_id=tenant_id, actor=actor, event="video.accepted", target_id=video_id))
+    outbox.owe(session, Task.PREPARE, job.id, tenant_id)
+    return job
+
+
+def prepared(
+    session: Session,
+    held: Claim,
+    *,
+    document: dict[str, Any],
+    work_folder: str,
+    duration_s: float,
+    spans: Sequence[tuple[int, int]],
+) -> None:
+    """The proxy is there: plan its spans `[first, last)` of windows and wake a worker for each."""
+    job = hold(session, held, Job)
+    job.state = checked(job.state, JobState.ANALYZING)
+    job.prepared, job.work_folder, job.duration_s = document, work_folder, duration_s
+    job.spans_total, job.spans_done = len(spans), 0
+    _let_go(job)
+    outbox.settle(session, held.task, held.target_id)
+    for index, (first, last) in enumerate(spans):
+        span = SpanWork(tenant_id=job.tenant_id, job_id=job.id, index=index, first_window=first, last_window=last)
+        session.add(span)
+        outbox.owe(session, Task.ANALYZE_SPAN, span.id, job.tenant_id)
+
+
+def span_analyzed(session: Session, held: Claim, segments: Sequence[Segment]) -> None:
+    """Keep a span's segments. The last span to finish, counted here under the job's lock, wakes the finish."""
+    job = _lock_job_of_span(session, held.target_id)
+    if job is None or job.state != JobState.ANALYZING:
+        raise LeaseLost("the job has ended meanwhile")
+    span = hold(session, held, SpanWork)
+    span.state = WorkState.DONE.value
+    _let_go(span)
+    outbox.settle(session, held.task, held.target_id)
+    session.add_all(_segment_row(segment, span) for segment in segments)
+    session.flush()
+    done = (col(SpanWork.job_id) == job.id, col(SpanWork.state) == WorkState.DONE.value)
+    job.spans_done = session.exec(select(func.count()).select_from(SpanWork).where(*done)).one()
+    if job.spans_done == job.spans_total:
+        job.state = checked(job.state, JobState.FINISHING)
+        outbox.owe(session, Task.FINISH, job.id, job.tenant_id)
+
+
+def finished(session: Session, held: Claim, analysis: Analysis) -> None:
+    """The document and its flags are kept and the job is `ready`, all at once and once only."""
+    job = hold(session, held, Job)
+    job.state = checked(job.state, JobState.READY)
+    job.verdict_action, job.verdict_reason = analysis.verdict.action.value, analysis.verdict.reason
+    job.toy_model = analysis.provenance.toy_model
+    job.finished_at = clock(session)
+    _let_go(job)
+    outbox.settle(session, held.task, held.target_id)
+    session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=to_document(analysis)))
+    for flag in analysis.flags:
+        session.add(
+            FlagRow(
+                tenant_id=job.tenant_id,
+                job_id=job.id,
+                policy_id=flag.policy_id,
+                start_s=flag.start_s,
+                end_s=flag.end_s,
+                score=flag.score,
+                severity=flag.severity.value,
+                action=flag.action.value,
+            )
+        )
+
+
+def ask(session: Session, *, tenant_id: str, video_id: str, text: str) -> Question:
+    """A question about a ready video, and the wake-up it needs."""
+    question = Question(tenant_id=tenant_id, video_id=video_id, text=text)
+    session.add(question)
+    outbox.owe(session, Task.ANSWER, question.id, tenant_id)
+    return question
+
+
+def answered(session: Session, held: Claim, answer: Answer) -> None:
+    """The answer document is kept."""
+    question = hold(session, held, Question)
+    question.state, question.answer = WorkState.DONE.value, to_document(answer)
+    _let_go(question)
+    outbox.settle(session, held.task, held.target_id)
+
+
+def gave_up(session: Session, held: Claim, error: Exception, *, max_attempts: int) -> str:
+    """An attempt failed. The input's fault ends the work; ours is tried again, later each time, until attempts run out.
+
+    Returns what became of it: "rejected", "failed" or "waiting".
+    """
+    if held.task is Task.ANALYZE_SPAN:
+        _lock_job_of_span(session, held.target_id)
+    unit = hold(session, held, STAGES[held.task].table)
+    code = error.code if isinstance(error, VidlmError) else "internal"
+    detail = error.detail if isinstance(error, VidlmError) else "something went wrong inside"
+    if isinstance(error, InputError):
+        _end(session, held.task, unit, WorkState.REJECTED, code=code, detail=detail)
+        return WorkState.REJECTED.value
+    if held.attempt >= max_attempts:
+        _end(session, held.task, unit, WorkState.FAILED, code=code, detail=detail)
+        return WorkState.FAILED.value
+    again_at = clock(session) + timedelta(seconds=backoff_s(held.attempt, random.random()))
+    unit.state, unit.lease_until, unit.not_before = STAGES[held.task].waiting, None, again_at
+    outbox.postpone(session, held.task, held.target_id, again_at)
+    return WorkState.WAITING.value
+
+
+def end_exhausted(session: Session, task: Task, *, max_attempts: int) -> list[str]:
+    """End the units of `task` whose last attempt took its worker down, and give their ids: the end of a poison job."""
+    stage = STAGES[task]
+    table = stage.table
+    exhausted = (
+        col(table.state) == stage.running,
+        col(table.attempts) >= max_attempts,
+        col(table.lease_until) < clock(session),
+    )
+    ended = []
+    for unit_id in session.exec(select(table.id).where(*exhausted).limit(outbox.BATCH)).all():
+        if task is Task.ANALYZE_SPAN:
+            _lock_job_of_span(session, unit_id)
+        found = select(table).where(col(table.id) == unit_id, *exhausted)
+        unit = session.exec(found.with_for_update(), execution_options={"populate_existing": True}).first()
+        if unit is not None:  # nobody revived it before we had the lock
+            unit.token += 1
+            _end(session, task, unit, WorkState.FAILED, code=WORKER_LOST, detail="the worker was lost on every attempt")
+            ended.append(unit.id)
+    return ended
+
+
+def deleted(session: Session, video: Video, *, actor: str) -> list[str]:
+    """Remove every text and result of `video`, leave a tombstone, fence off whoever is at work.
+
+    Returns the keys of the files to remove. They go after the commit; the sweeper makes sure of it (`unpurged`).
+    """
+    job = session.exec(select(Job).where(Job.video_id == video.id).with_for_update()).one()
+    keys = _file_keys(video.id, job.id)
+    spans = list(session.exec(select(SpanWork.id).where(SpanWork.job_id == job.id)).all())
+    questions = list(session.exec(select(Question.id).where(Question.video_id == video.id)).all())
+    for table in (FlagRow, SegmentRow, AnalysisRow, SpanWork):
+        session.exec(delete(table).where(col(table.job_id) == job.id))
+    session.exec(delete(Question).where(col(Question.video_id) == video.id))
+    outbox.settle_all(session, [job.id, *spans, *questions])
+    job.state = checked(job.state, JobState.DELETED)
+    job.token += 1
+    job.prepared = job.verdict_action = job.verdict_reason = job.error_code = job.error_detail = None
+    job.work_folder = job.duration_s = None
+    job.spans_done = job.spans_total = 0
+    _let_go(job)
+    video.filename = video.blob = None
+    video.deleted_at = clock(session)
+    session.add(Audit(tenant_id=video.tenant_id, actor=actor, event="video.deleted", target_id=video.id))
+    return keys
+
+
+def unpurged(session: Session, *, quiet_s: float) -> list[tuple[str, list[str]]]:
+    """Videos deleted `quiet_s` ago or earlier whose files nobody has seen gone: (video id, keys).
+
+    The delay lets a worker that was at work lose its lease first, so that nothing it still writes is left behind.
+    """
+    before = clock(session) - timedelta(seconds=quiet_s)
+    rows = session.exec(
+        select(Video.id, Job.id)
+        .join(Job, col(Job.video_id) == col(Video.id))
+        .where(col(Video.purged_at).is_(None), col(Video.deleted_at) < before)
+        .limit(outbox.BATCH)
+    ).all()
+    return [(video_id, _file_keys(video_id, job_id)) for video_id, job_id in rows]
+
+
+def purged(session: Session, video_id: str) -> None:
+    """Every file of a deleted video is gone."""
+    video = session.get_one(Video, video_id)
+    video.purged_at = clock(session)
+
+
+def is_owed(session: Session, task: Task, target_id: str) -> bool:
+    """Whether the unit still wants a worker."""
+    row = select(Outbox.id).where(Outbox.task == task.value, Outbox.target_id == target_id)
+    return session.exec(row).first() is not None
+
+
+def _lock_job_of_span(session: Session, span_id: str) -> Job | None:
+    """A span's job, locked. Jobs are locked before spans, spans before wake-ups, everywhere: no deadlock."""
+    job_id = session.exec(select(SpanWork.job_id).where(SpanWork.id == span_id)).first()
+    return session.get(Job, job_id, with_for_update=True, populate_existing=True) if job_id else None
+
+
+def _end(session: Session, task: Task, unit: Claimable, end: WorkState, *, code: str, detail: str) -> None:
+    """The unit ends as `end`; where it is a span, so does its job, and nothing else of the job is owed."""
+    outbox.settle(session, task, unit.id)
+    _let_go(unit)
+    unit.error_code, unit.error_detail = code, detail
+    if isinstance(unit, Job):
+        unit.state = checked(unit.state, JobState(end.value))
+        unit.finished_at = clock(session)
+        return
+    unit.state = end.value
+    if isinstance(unit, SpanWork):
+        job = session.get_one(Job, unit.job_id, with_for_update=True)
+        if JobState(job.state) in ACTIVE:
+            job.state = checked(job.state, JobState(end.value))
+            job.error_code, job.error_detail, job.finished_at = code, detail, clock(session)
+        spans = session.exec(select(SpanWork.id).where(SpanWork.job_id == job.id)).all()
+        outbox.settle_all(session, spans)
+
+
+def _let_go(unit: Claimable) -> None:
+    """No lease any more, and a fresh count of attempts for the next stage."""
+    unit.lease_until = unit.not_before = None
+    unit.attempts = 0
+
+
+def _file_keys(video_id: str, job_id: str) -> list[str]:
+    return [blob_key(video_id), work_root(job_id)]
+
+
+def _segment_row(segment: Segment, span: SpanWork) -> SegmentRow:
+    return SegmentRow(
+        tenant_id=span.tenant_id,
+        job_id=span.job_id,
+        span_id=span.id,
+        index=segment.index,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        frame_times_s=list(segment.frame_times_s),
+        caption=segment.caption,
+        scores=dict(segment.scores),
+    )

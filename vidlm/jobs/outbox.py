@@ -1,0 +1,109 @@
+"""Wake-ups that are owed. A row is born with its unit of work and goes when that ends, each in the same transaction.
+
+sent_at unset, due_at past     the relay sends it now
+sent_at set                    a wake-up waits in the broker, or was lost there (`resend_lost` tells which)
+sent_at unset, due_at ahead    a worker holds the unit, or it waits for its next attempt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, delete, func, update
+from sqlmodel import Session, col, select
+
+from vidlm.queue import Queue, Task
+from vidlm.store.engine import clock
+from vidlm.store.tables import Outbox
+
+BATCH: Final = 200
+GRACE_S: Final = 10.0
+"""A wake-up younger than this may be between the broker and its claim, and is not taken for lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One wake-up to be sent."""
+
+    id: str
+    task: Task
+    target_id: str
+
+
+def owe(session: Session, task: Task, target_id: str, tenant_id: str) -> None:
+    """A new unit of work wants a worker, now."""
+    session.add(Outbox(tenant_id=tenant_id, task=task.value, target_id=target_id, due_at=clock(session)))
+
+
+def postpone(session: Session, task: Task, target_id: str, until: datetime) -> None:
+    """Wake somebody at `until`, unless it is postponed again or settled before."""
+    session.exec(update(Outbox).where(_is(task, target_id)).values(due_at=until, sent_at=None))
+
+
+def settle(session: Session, task: Task, target_id: str) -> None:
+    """The unit has ended: nothing is owed any more."""
+    session.exec(delete(Outbox).where(_is(task, target_id)))
+
+
+def settle_all(session: Session, target_ids: Sequence[str]) -> None:
+    """Nothing is owed to any of these units any more."""
+    session.exec(delete(Outbox).where(col(Outbox.target_id).in_(target_ids)))
+
+
+def any_due(session: Session) -> bool:
+    """Whether `take_due` would find something; costs no lock."""
+    return session.exec(select(Outbox.id).where(*_unsent(clock(session))).limit(1)).first() is not None
+
+
+def take_due(session: Session) -> list[Due]:
+    """Mark up to `BATCH` due wake-ups as sent and return them, oldest first; several relays take different ones.
+
+    They are sent after the commit. Should the relay die in between, `resend_lost` finds out.
+    """
+    now = clock(session)
+    rows = session.exec(
+        select(Outbox)
+        .where(*_unsent(now))
+        .order_by(col(Outbox.due_at), col(Outbox.id))
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in rows:
+        row.sent_at = now
+    return [Due(row.id, Task(row.task), row.target_id) for row in rows]
+
+
+def take_back(session: Session, due: Sequence[Due]) -> None:
+    """The broker did not take these: they are to be sent again."""
+    session.exec(update(Outbox).where(col(Outbox.id).in_([item.id for item in due])).values(sent_at=None))
+
+
+def resend_lost(session: Session, queue: Queue, waiting: int) -> int:
+    """Find wake-ups that the broker lost, and have them sent again; how many there were.
+
+    `waiting` is the length of the broker's queue. Where more wake-ups are owed than wait there, the surplus, the
+    oldest of them, was lost (a flush, a crash). So a long queue is never flooded with copies of what it holds.
+    """
+    sent = (
+        col(Outbox.task).in_([task.value for task in Task if task.queue is queue]),
+        col(Outbox.sent_at).is_not(None),
+    )
+    missing = session.exec(select(func.count()).select_from(Outbox).where(*sent)).one() - waiting
+    if missing <= 0:
+        return 0
+    old = col(Outbox.sent_at) < clock(session) - timedelta(seconds=GRACE_S)
+    rows = session.exec(select(Outbox).where(*sent, old).order_by(col(Outbox.sent_at)).limit(missing)).all()
+    for row in rows:
+        row.sent_at = None
+    return len(rows)
+
+
+def _is(task: Task, target_id: str) -> ColumnElement[bool]:
+    return (col(Outbox.task) == task.value) & (col(Outbox.target_id) == target_id)
+
+
+def _unsent(now: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return col(Outbox.sent_at).is_(None), col(Outbox.due_at) <= now

@@ -1,0 +1,159 @@
+"""Uploaded bytes on the local disk: nothing half written is visible, and what was acknowledged survives a power cut.
+
+Knows files and digests; knows no table and no tenant. A blob's name is made here and holds nothing a client sent.
+
+    incoming/<random>   --fsync, rename, fsync folder-->   blobs/<xx>/<id>
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from vidlm.errors import StorageError
+
+STALE_INCOMING_S: Final = 24 * 3600.0
+"""An incoming file nobody wrote to for so long belongs to a process that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A durable blob: `key` finds it again, below the data folder."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+class IncomingBlob:
+    """A blob being written. Leaving the `with` without `commit` removes every byte."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._digest = hashlib.sha256()
+        self._path = root / "incoming" / secrets.token_hex(16)
+        self.size_bytes = 0
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("xb", buffering=0)
+        except OSError as exc:
+            raise _storage_error(exc) from exc
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`. Raises `StorageError` (code `disk_full` when it is)."""
+        self._digest.update(data)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as exc:
+            raise _storage_error(exc) from exc
+        self.size_bytes += len(data)
+
+    def commit(self, blob_id: str) -> StoredBlob:
+        """Make the bytes durable and visible. Returns after file and folder are on disk."""
+        key = blob_key(blob_id)
+        target = self._root / key
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._path.rename(target)
+            _sync_folder(target.parent)
+            _sync_folder(target.parent.parent)
+        except OSError as exc:
+            raise _storage_error(exc) from exc
+        return StoredBlob(key, self._digest.hexdigest(), self.size_bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class BlobStore:
+    """The blobs and work folders below one data folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def incoming(self) -> IncomingBlob:
+        """A new blob to write into; use it as a context manager."""
+        return IncomingBlob(self._root)
+
+    def path(self, key: str) -> Path:
+        """Where `key`, a blob's or a work folder's, lies."""
+        return self._root / key
+
+    def new_work_folder(self, job_id: str, token: int) -> str:
+        """The key of a fresh folder for one attempt on a job: two attempts never write to the same place."""
+        key = f"{work_root(job_id)}/{token}"
+        try:
+            shutil.rmtree(self._root / key, ignore_errors=True)
+            (self._root / key).mkdir(parents=True)
+        except OSError as exc:
+            raise _storage_error(exc) from exc
+        return key
+
+    def keep_only(self, key: str) -> None:
+        """Remove what other attempts left beside the work folder `key`."""
+        kept = self._root / key
+        for folder in kept.parent.iterdir():
+            if folder != kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def remove(self, *keys: str) -> bool:
+        """Remove blobs or folders; what is not there is no error. True when nothing is left of any of them."""
+        for key in keys:
+            path = self._root / key
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return not any((self._root / key).exists() for key in keys)
+
+    def remove_stale_incoming(self) -> int:
+        """Remove uploads that broke off with the process that took them; how many there were."""
+        folder = self._root / "incoming"
+        removed = 0
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.stat().st_mtime < time.time() - STALE_INCOMING_S:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+
+def blob_key(blob_id: str) -> str:
+    """The key a blob is stored under: 256 folders, so that none grows too large."""
+    return f"blobs/{blob_id[-2:]}/{blob_id}"
+
+
+def work_root(job_id: str) -> str:
+    """The key under which all attempts on a job keep their folders."""
+    return f"work/{job_id}"
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _storage_error(exc: OSError) -> StorageError:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StorageError("there is no room left to store this", code="disk_full")
+    return StorageError("the file could not be stored")

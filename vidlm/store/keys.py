@@ -1,0 +1,44 @@
+"""API keys: made here, shown once, known afterwards by their SHA-256 alone.
+
+A key is 256 random bits, so a plain fast hash is enough: there is nothing to guess a dictionary against.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from sqlmodel import Session, select
+
+from vidlm.store.tables import DEFAULT_TENANT, ApiKey
+
+PREFIX = "vk_"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a request comes from."""
+
+    tenant_id: str
+    key_id: str
+
+
+def create_key(session: Session, name: str, tenant_id: str = DEFAULT_TENANT) -> str:
+    """Make a key for `tenant_id` and return it: nobody can read it again."""
+    key = PREFIX + secrets.token_urlsafe(32)
+    session.add(ApiKey(tenant_id=tenant_id, name=name, key_sha256=_digest(key)))
+    return key
+
+
+def any_key(session: Session) -> bool:
+    """Whether a key was ever made."""
+    return session.exec(select(ApiKey.id).limit(1)).first() is not None
+
+
+def find_caller(session: Session, key: str) -> Caller | None:
+    """Whose key this is, or None."""
+    row = session.exec(select(ApiKey).where(ApiKey.key_sha256 == _digest(key))).first()
+    return Caller(row.tenant_id, row.id) if row else None
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", errors="replace")).hexdigest()

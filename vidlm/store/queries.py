@@ -1,0 +1,123 @@
+"""What is read from the tables: a video's status, pages of videos, documents, the segments of a job.
+
+Every question that comes from outside names a tenant, and another tenant's rows are simply not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import Select
+
+from vidlm.domain import JobState, Segment
+from vidlm.store.tables import AnalysisRow, Job, Question, SegmentRow, Video
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStatus:
+    """A video and where its job stands. `filename` is None once the video is deleted."""
+
+    id: str
+    filename: str | None
+    sha256: str
+    size_bytes: int
+    created_at: datetime
+    state: JobState
+    error_code: str | None
+    error_detail: str | None
+    duration_s: float | None
+    spans_total: int
+    spans_done: int
+    verdict_action: str | None
+    verdict_reason: str | None
+    toy_model: bool | None
+    finished_at: datetime | None
+
+
+_COLUMNS = (
+    Video.id,
+    Video.filename,
+    Video.sha256,
+    Video.size_bytes,
+    Video.created_at,
+    Job.state,
+    Job.error_code,
+    Job.error_detail,
+    Job.duration_s,
+    Job.spans_total,
+    Job.spans_done,
+    Job.verdict_action,
+    Job.verdict_reason,
+    Job.toy_model,
+    Job.finished_at,
+)
+
+
+def video_status(session: Session, tenant_id: str, video_id: str) -> VideoStatus | None:
+    """The status of one of the tenant's videos; deleted ones have one too."""
+    row = session.exec(_statuses(tenant_id).where(Video.id == video_id)).first()
+    return _status(row) if row else None
+
+
+def list_videos(
+    session: Session, tenant_id: str, *, state: JobState | None, before: str | None, limit: int
+) -> list[VideoStatus]:
+    """Up to `limit` of the tenant's videos, newest first, older than the video `before`.
+
+    Deleted ones are listed only when `state` asks for them.
+    """
+    query = _statuses(tenant_id).order_by(col(Video.id).desc()).limit(limit)
+    if before is not None:
+        query = query.where(Video.id < before)
+    wanted = Job.state == state.value if state else Job.state != JobState.DELETED.value
+    return [_status(row) for row in session.exec(query.where(wanted)).all()]
+
+
+def find_video(session: Session, tenant_id: str, video_id: str) -> Video | None:
+    """One of the tenant's videos, deleted ones included."""
+    return session.exec(select(Video).where(Video.id == video_id, Video.tenant_id == tenant_id)).first()
+
+
+def find_document(session: Session, tenant_id: str, video_id: str) -> dict[str, Any] | None:
+    """The finished analysis document of a video, if there is one."""
+    query = select(AnalysisRow.document).join(Job, col(Job.id) == col(AnalysisRow.job_id))
+    return session.exec(query.where(Job.video_id == video_id, AnalysisRow.tenant_id == tenant_id)).first()
+
+
+def find_question(session: Session, tenant_id: str, question_id: str) -> Question | None:
+    """One of the tenant's questions."""
+    return session.exec(select(Question).where(Question.id == question_id, Question.tenant_id == tenant_id)).first()
+
+
+def job_of(session: Session, video_id: str) -> Job:
+    """The job of a video that exists."""
+    return session.exec(select(Job).where(Job.video_id == video_id)).one()
+
+
+def segments_of(session: Session, job_id: str) -> list[Segment]:
+    """The segments a job has so far, in order."""
+    rows = session.exec(select(SegmentRow).where(SegmentRow.job_id == job_id).order_by(col(SegmentRow.index))).all()
+    return [
+        Segment(
+            index=row.index,
+            start_s=row.start_s,
+            end_s=row.end_s,
+            frame_times_s=tuple(row.frame_times_s),
+            caption=row.caption,
+            scores=dict(row.scores),
+        )
+        for row in rows
+    ]
+
+
+def _statuses(tenant_id: str) -> Select[Any]:
+    query: Select[Any] = select(*_COLUMNS)  # type: ignore[call-overload]
+    return query.join(Job, col(Job.video_id) == col(Video.id)).where(Video.tenant_id == tenant_id)
+
+
+def _status(row: Any) -> VideoStatus:
+    values = row._asdict()
+    return VideoStatus(**values | {"state": JobState(values["state"])})
