@@ -57,7 +57,7 @@ _ENCODERS: Final[dict[str, tuple[dict[str, Any], int]]] = {
     "h264": ({"vcodec": "libx264", "preset": "veryfast"}, 20),
     "hevc": ({"vcodec": "libx265", "preset": "ultrafast", "tag:v": "hvc1", "x265-params": "log-level=error"}, 22),
     "vp9": ({"vcodec": "libvpx-vp9", "deadline": "realtime", "cpu-used": 8, "video_bitrate": 0}, 28),
-    "av1": ({"vcodec": "libaom-av1", "usage": "realtime", "cpu-used": 9, "video_bitrate": 0}, 28),
+    "av1": ({"vcodec": "libaom-av1", "usage": "realtime", "cpu-used": 8, "video_bitrate": 0}, 28),
     "mpeg4": ({"vcodec": "mpeg4"}, 24),
 }
 """Codec -> ffmpeg's encoder with options that favour speed, and the quality (CRF) taken when none is asked for."""

@@ -42,8 +42,10 @@ def sample_form(rng: np.random.Generator) -> Form:
     return Form(suffix, codec, height, width, _RATES[int(rng.integers(len(_RATES)))], audio=bool(rng.random() < 0.5))
 
 
-def write_clips(seed: int, count: int, out: Path, on_progress: Progress | None = None) -> Path:
-    """Write ``count`` random clips of 4 to 20 s and their ``truth.json`` into a folder, made if need be.
+def write_clips(
+    seed: int, count: int, out: Path, on_progress: Progress | None = None, *, max_duration_s: float = 20.0
+) -> Path:
+    """Write ``count`` random clips of 4 s to ``max_duration_s`` and their ``truth.json`` into a folder, made if need be.
 
     The same seed writes the same clips, none of which is ever trained on; clip i does not depend on how many follow.
     Returns the path of ``truth.json``: {"seed", "clips": [{"file", the fields of ``Form``, "truth"}]}.
@@ -53,7 +55,8 @@ def write_clips(seed: int, count: int, out: Path, on_progress: Progress | None =
     entries: list[dict[str, Any]] = []
     for index in range(count):
         rng = np.random.default_rng([EVAL_SEEDS.start, seed, index])
-        clip, form = sample_clip(rng, duration_s=float(rng.integers(8, 41)) / 2), sample_form(rng)
+        duration_s = float(rng.integers(8, int(2 * max_duration_s) + 1)) / 2
+        clip, form = sample_clip(rng, duration_s=duration_s), sample_form(rng)
         path = form.write(clip, out, f"clip-{index:04d}")
         entries.append({"file": path.name, **dataclasses.asdict(form), "truth": to_document(clip)})
         if on_progress is not None:
