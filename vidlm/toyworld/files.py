@@ -45,7 +45,7 @@ def sample_form(rng: np.random.Generator) -> Form:
 def write_clips(
     seed: int, count: int, out: Path, on_progress: Progress | None = None, *, max_duration_s: float = 20.0
 ) -> Path:
-    """Write ``count`` random clips of 4 s to ``max_duration_s`` and their ``truth.json`` into a folder, made if need be.
+    """Write ``count`` random clips of 4 s to ``max_duration_s`` and ``truth.json`` into a folder, made if need be.
 
     The same seed writes the same clips, none of which is ever trained on; clip i does not depend on how many follow.
     Returns the path of ``truth.json``: {"seed", "clips": [{"file", the fields of ``Form``, "truth"}]}.
