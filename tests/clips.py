@@ -1,0 +1,140 @@
+"""Real clips whose truth is known: every frame carries its own number as eight black or white blocks.
+
+Written with imageio-ffmpeg's binary, 160 x 120 and a few seconds long, in whatever codec, container and odd shape a test
+asks for. The number survives lossy coding, scaling and a quarter turn, so a frame that comes out of the pipeline says by
+itself which source frame it was, and `Clip.times_s` says when that one was due.
+"""
+
+from __future__ import annotations
+
+import bisect
+import struct
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+WIDTH, HEIGHT, FPS = 160, 120, 25
+_ROWS, _COLUMNS = 2, 4  # block 0 is the lowest bit, at the top left
+
+H264 = ("-c:v", "libx264", "-preset", "veryfast", "-g", "25")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A file, when each of its frames is due (seconds as played), and how long it plays."""
+
+    path: Path
+    times_s: tuple[float, ...]
+    duration_s: float
+
+    def due(self, time_s: float) -> int:
+        """The number of the frame on screen at `time_s`; the first one before it is due."""
+        return max(0, bisect.bisect_right(self.times_s, time_s + 1e-4) - 1)
+
+
+def ffmpeg(*arguments: str, data: bytes | None = None) -> None:
+    """Run the bundled ffmpeg; a failure is a broken test and shows ffmpeg's words."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments]
+    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def numbered_frame(number: int, width: int = WIDTH, height: int = HEIGHT) -> npt.NDArray[np.uint8]:
+    """uint8 [height, width]: blocks of 40 and 215."""
+    bits = [(number >> bit) & 1 for bit in range(_ROWS * _COLUMNS)]
+    blocks = np.where(np.reshape(bits, (_ROWS, _COLUMNS)), 215, 40).astype(np.uint8)
+    return np.kron(blocks, np.ones((height // _ROWS, width // _COLUMNS), np.uint8))
+
+
+def read_number(frame: npt.NDArray[np.uint8], rotation: int = 0) -> int:
+    """The number in an RGB frame of any size, shown with `rotation` degrees clockwise; asserts that it is legible."""
+    upright = np.rot90(frame, rotation // 90)
+    height, width = upright.shape[:2]
+    number = 0
+    for bit in range(_ROWS * _COLUMNS):
+        y = (2 * (bit // _COLUMNS) + 1) * height // (2 * _ROWS)
+        x = (2 * (bit % _COLUMNS) + 1) * width // (2 * _COLUMNS)
+        level = float(upright[y - 3 : y + 4, x - 3 : x + 4].mean())
+        assert not 95 < level < 160, f"block {bit} is {level:.0f}, neither black nor white"
+        number |= int(level > 128) << bit
+    return number
+
+
+def numbered(
+    path: Path,
+    *output: str,
+    frames: int = 75,
+    fps: int = FPS,
+    first: int = 0,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    inputs: Sequence[str] = (),
+) -> Clip:
+    """`frames` numbered frames at a constant rate, encoded with the `output` options (H.264 without any)."""
+    width, height = size
+    raw = b"".join(numbered_frame(first + n, width, height).tobytes() for n in range(frames))
+    shape = ("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-r", str(fps))
+    options = output or H264
+    pixels = () if "-pix_fmt" in options else ("-pix_fmt", "yuv420p")
+    ffmpeg(*shape, "-i", "-", *inputs, *options, *pixels, str(path), data=raw)
+    return Clip(path, tuple(n / fps for n in range(frames)), frames / fps)
+
+
+def variable_rate(path: Path) -> Clip:
+    """25 frames at 25 a second, 10 at 5 a second, 25 at 12.5 a second: 5 s on a clock of 1/50 s."""
+    ticks = [*(2 * n for n in range(25)), *(50 + 10 * n for n in range(10)), *(150 + 4 * n for n in range(25))]
+    expression = "if(lt(N,25),2*N,if(lt(N,35),50+10*(N-25),150+4*(N-35)))/(50*TB)"
+    numbered(path, "-vf", f"settb=1/50,setpts='{expression}'", "-fps_mode", "passthrough", *H264, frames=60, fps=50)
+    return Clip(path, tuple(tick / 50 for tick in ticks), 5.0)
+
+
+def rewrapped(clip: Clip, path: Path, *output: str, inputs: Sequence[str] = (), before: Sequence[str] = ()) -> Clip:
+    """The same packets in another container or with other headers; times as before."""
+    ffmpeg(*before, "-i", str(clip.path), *inputs, "-c", "copy", *output, str(path))
+    return Clip(path, clip.times_s, clip.duration_s)
+
+
+def edit_listed(clip: Clip, path: Path, start_s: float) -> Clip:
+    """An MP4 that plays from `start_s`: the packets before it, back to a key frame, are there and not shown."""
+    ffmpeg("-ss", str(start_s), "-i", str(clip.path), "-c", "copy", str(path))
+    return Clip(path, tuple(time - start_s for time in clip.times_s), clip.duration_s - start_s)
+
+
+def resolution_changing(path: Path, folder: Path) -> Clip:
+    """MPEG-TS of 2 s at 160x120, then 2 s at 320x240."""
+    parts = [folder / "small.ts", folder / "large.ts"]
+    numbered(parts[0], *H264, frames=50)
+    numbered(parts[1], *H264, "-output_ts_offset", "2", frames=50, first=50, size=(320, 240))
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return Clip(path, tuple(n / FPS for n in range(100)), 4.0)
+
+
+def cut(clip: Clip, path: Path, share: float) -> Clip:
+    """The first `share` of a file's bytes."""
+    whole = clip.path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    return Clip(path, clip.times_s, clip.duration_s)
+
+
+def damaged(clip: Clip, path: Path, first: float, last: float) -> Clip:
+    """A file with noise over the bytes from `first` to `last`, as shares of its length."""
+    data = bytearray(clip.path.read_bytes())
+    begin, end = int(len(data) * first), int(len(data) * last)
+    data[begin:end] = np.random.default_rng(0).bytes(end - begin)
+    path.write_bytes(data)
+    return Clip(path, clip.times_s, clip.duration_s)
+
+
+def with_duration_claim(clip: Clip, path: Path, seconds: int) -> Clip:
+    """An MP4 whose movie, track and media headers all claim `seconds` (ISO/IEC 14496-12, version 0 boxes)."""
+    data = bytearray(clip.path.read_bytes())
+    movie, media, track = (data.index(name) + 4 for name in (b"mvhd", b"mdhd", b"tkhd"))
+    movie_scale, media_scale = (struct.unpack_from(">I", data, at + 12)[0] for at in (movie, media))
+    for at, scale in ((movie + 16, movie_scale), (media + 16, media_scale), (track + 20, movie_scale)):
+        struct.pack_into(">I", data, at, min(seconds * scale, 2**32 - 1))
+    path.write_bytes(data)
+    return Clip(path, clip.times_s, clip.duration_s)

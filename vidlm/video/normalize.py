@@ -1,0 +1,133 @@
+"""Bytes nobody trusts -> a small clean proxy with known times. The stages of the untrusted side, as a list.
+
+Nothing here decodes: `probe.py` and ffmpeg do, each in a confined child. Every fault of a file ends as a `MediaError`
+with the code that the API shows; a `ToolError` is this machine's fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vidlm.domain import Coverage, Gap, VideoInfo
+from vidlm.errors import MediaError, StorageError
+from vidlm.video import coverage as seen
+from vidlm.video.proxy import POSTER, PROXY, ProxyPlan, ProxyRun, decode_deadline_s, write_proxy
+from vidlm.video.report import Limits, SourceReport, describe_source, find_damage
+from vidlm.video.sniff import Layout, read_layout
+
+__all__ = ["Limits", "Normalized", "normalize"]
+
+_SOURCE = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """A video that the rest of vidlm can read: H.264 without sound, `fps` frames a second, `width` x `height`.
+
+    frame_times_s[n] is when proxy frame n is on screen in the source as played, in seconds, strictly increasing.
+    """
+
+    info: VideoInfo
+    coverage: Coverage
+    proxy: Path
+    poster: Path
+    fps: float
+    frame_times_s: tuple[float, ...]
+    width: int
+    height: int
+
+
+def normalize(
+    source: Path,
+    work_dir: Path,
+    *,
+    filename: str,
+    sample_fps: float,
+    fit: Callable[[int, int], tuple[int, int]],
+    limits: Limits,
+) -> Normalized:
+    """Turn `source` into `work_dir/proxy.mp4` and `work_dir/poster.jpg`; both appear whole or not at all.
+
+    `fit(height, width)` maps the displayed size to the proxy's, both even. `filename` is kept as it is and used for nothing.
+    Raises `MediaError` for a file that cannot be analysed, `ToolError` or `StorageError` for a machine that cannot do it.
+    """
+    sha256, layout = _read_source(source, limits)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="normalize-", dir=work_dir) as scratch:
+        folder = Path(scratch)
+        (folder / _SOURCE).symlink_to(source.resolve())
+        report = describe_source(folder, _SOURCE, layout, limits)
+        plan = _plan(report, sample_fps, fit)
+        run = write_proxy(folder, _SOURCE, report, plan, limits)
+        coverage = _coverage(folder, report, plan, run, limits)
+        proxy, poster = ((folder / name).replace(work_dir / name) for name in (PROXY, POSTER))
+    return Normalized(
+        info=_info(report, layout, sha256, filename),
+        coverage=coverage,
+        proxy=proxy,
+        poster=poster,
+        fps=float(plan.rate),
+        frame_times_s=run.times_s,
+        width=plan.width,
+        height=plan.height,
+    )
+
+
+def _read_source(source: Path, limits: Limits) -> tuple[str, Layout]:
+    """The file's digest and outermost structure. Size is checked before anything is read."""
+    try:
+        size = source.stat().st_size
+        if size == 0:
+            raise MediaError("not_a_video", "the file is empty")
+        if size > limits.max_bytes:
+            raise MediaError("too_large", f"the file has {size} bytes, more than {limits.max_bytes}")
+        with source.open("rb") as file:
+            layout = read_layout(file)
+            file.seek(0)
+            return hashlib.file_digest(file, "sha256").hexdigest(), layout
+    except OSError as exc:
+        raise StorageError(f"the uploaded file cannot be read: {exc.strerror}") from exc
+
+
+def _plan(report: SourceReport, sample_fps: float, fit: Callable[[int, int], tuple[int, int]]) -> ProxyPlan:
+    try:
+        height, width = fit(report.height, report.width)
+    except ValueError as exc:
+        raise MediaError("too_large_dimensions", f"{report.width}x{report.height} is too long and thin to be shown to a model") from exc
+    return ProxyPlan(rate=Fraction(sample_fps).limit_denominator(1001), width=width, height=height)
+
+
+def _coverage(folder: Path, report: SourceReport, plan: ProxyPlan, run: ProxyRun, limits: Limits) -> Coverage:
+    """Everything that was not seen. The exact search for damage costs a second decode, so only if ffmpeg complained."""
+    step_s = float(1 / plan.rate)
+    gaps = seen.tail_gap(run.times_s, run.shown_s, report.readable_s, report.duration_s, step_s)
+    gaps += seen.stale_gaps(run.times_s, run.shown_s, report.times_s, tolerance_s=max(0.5, 3 / report.fps))
+    if run.complaints:
+        bad_s = find_damage(folder, _SOURCE, report, decode_deadline_s(report, limits))
+        if bad_s is None:
+            gaps.append(Gap(0.0, report.duration_s, "damaged somewhere"))
+        else:
+            gaps += seen.damage_gaps(bad_s, report.key_times_s, report.duration_s)
+    return seen.cover(report.duration_s, gaps)
+
+
+def _info(report: SourceReport, layout: Layout, sha256: str, filename: str) -> VideoInfo:
+    return VideoInfo(
+        sha256=sha256,
+        filename=filename,
+        size_bytes=layout.size_bytes,
+        duration_s=report.duration_s,
+        width=report.width,
+        height=report.height,
+        fps=report.fps,
+        variable_fps=report.variable_fps,
+        codec=report.codec,
+        container=report.container,
+        rotation=report.rotation,
+        has_audio=report.has_audio,
+    )

@@ -1,0 +1,207 @@
+"""What is known of a source before it is decoded, and the gate it has to pass. Judges what `probe.py` only states.
+
+Times here are seconds of the source as played: the file's start offset is subtracted, edit lists were applied by the demuxer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vidlm.errors import MediaError, ToolError
+from vidlm.video import probe, sandbox
+from vidlm.video.sniff import Kind, Layout
+
+_PROBE: Final = str(Path(probe.__file__).resolve())
+_DEFAULT_FRAME_S: Final = 1 / 25  # for a file of one frame that does not say how long it is shown
+_MAX_STILL_S: Final = 3600.0  # one picture on screen for longer than this is a broken table, not a film
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is accepted. `deadline_scale` stretches every deadline, for slow machines."""
+
+    max_duration_s: float
+    max_bytes: int
+    max_pixels: int
+    max_side: int
+    deadline_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceReport:
+    """A source that may be decoded.
+
+    times_s: float64 [N], sorted, when each of its frames is due.  key_times_s: float64 [K], those that decode on their own.
+    readable_s: the end of the last frame in the file.  duration_s: the same, or the whole length if the file was cut.
+    """
+
+    container: str
+    codec: str
+    stream: int
+    width: int  # as displayed
+    height: int
+    rotation: int  # degrees clockwise: 0, 90, 180, 270
+    has_audio: bool
+    fps: float
+    variable_fps: bool
+    times_s: npt.NDArray[np.float64]
+    key_times_s: npt.NDArray[np.float64]
+    readable_s: float
+    duration_s: float
+    origin_s: float  # the file's clock at time 0
+    discontinuous: bool  # a broadcast format, where ffmpeg moves the first video frame to 0
+
+
+def describe_source(folder: Path, name: str, layout: Layout, limits: Limits) -> SourceReport:
+    """Probe the file `name` in `folder` in a child process. Raises `MediaError` with the code that fits, or `ToolError`."""
+    if layout.kind is Kind.PLAYLIST:
+        raise MediaError("container_not_allowed", "playlists and manifests are not accepted, only video files")
+    answer = _ask(folder, "describe", name, limits.max_pixels, deadline_s=_probe_deadline_s(layout, limits))
+    _refuse(answer, layout, limits)
+    return _to_report(answer, layout, limits)
+
+
+def find_damage(folder: Path, name: str, report: SourceReport, deadline_s: float) -> tuple[float, ...] | None:
+    """Times of the packets that do not decode cleanly, in seconds as played; None if that could not be found out."""
+    try:
+        answer = _ask(folder, "damage", name, report.stream, deadline_s=deadline_s)
+    except MediaError:
+        return None
+    return tuple(sorted(us / 1e6 - report.origin_s for us in answer["bad_us"]))
+
+
+def _ask(folder: Path, mode: str, name: str, number: int, *, deadline_s: float) -> dict[str, Any]:
+    """One question to `probe.py`. What kills the child is the file's fault; what keeps it from starting is ours."""
+    confinement = sandbox.Confinement(deadline_s=deadline_s)
+    finished = sandbox.run(
+        [sys.executable, "-I", _PROBE, mode, name, str(number)], folder=folder, confinement=confinement
+    )
+    if finished.timed_out:
+        raise MediaError("decode_timeout", "reading the file took longer than its size allows")
+    if "ImportError" in finished.stderr or "ModuleNotFoundError" in finished.stderr:
+        raise ToolError("the probe cannot import PyAV")
+    if finished.code != 0:
+        raise MediaError("decode_failed", "the file breaks the reader of its format")
+    try:
+        answer: dict[str, Any] = json.loads(finished.stdout)
+    except ValueError as exc:
+        raise ToolError("the probe's answer cannot be read") from exc
+    return answer
+
+
+def _probe_deadline_s(layout: Layout, limits: Limits) -> float:
+    """10 s, and time to read the file at 50 MB/s."""
+    return (10.0 + layout.size_bytes / 50e6) * limits.deadline_scale
+
+
+def _refuse(answer: dict[str, Any], layout: Layout, limits: Limits) -> None:
+    """Raise for everything that is already known to be useless. The order matters: the most telling reason first."""
+    error = answer.get("error")
+    if error == "open":
+        raise _cannot_open(layout)
+    if error == "no_video_stream":
+        raise MediaError("no_video_stream", "the file holds no video, only other streams")
+    if error == "too_many_packets":
+        raise MediaError("too_long", "the file holds more frames than can be analysed")
+    if answer["encrypted"]:
+        raise MediaError("encrypted", "the video is encrypted")
+    width, height = answer["width"], answer["height"]
+    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
+        raise MediaError("too_large_dimensions", f"{width}x{height} is more than {limits.max_pixels} pixels or {limits.max_side} a side")
+    if not answer["times_us"]:
+        if layout.cut or answer["broken"]:
+            raise MediaError("truncated", "the file ends before its first frame")
+        raise MediaError("no_frames", "the video stream holds no frame")
+    if not (width and height):
+        raise MediaError("invalid_metadata", "the video stream has no size")
+
+
+def _cannot_open(layout: Layout) -> MediaError:
+    """Why a demuxer took one look and refused, from what the first bytes looked like."""
+    if layout.kind is Kind.AUDIO:
+        return MediaError("no_video_stream", "the file is audio only")
+    if layout.kind is Kind.SUBTITLES:
+        return MediaError("no_video_stream", "the file is subtitles only")
+    if layout.kind is not Kind.VIDEO:
+        return MediaError("not_a_video", "the file is not a video in a format that is accepted")
+    if not layout.has_index or layout.cut:
+        return MediaError("truncated", "the file is cut: the part that describes its frames is missing")
+    return MediaError("invalid_metadata", "the file's tables cannot be read")
+
+
+def _to_report(answer: dict[str, Any], layout: Layout, limits: Limits) -> SourceReport:
+    start_us = min(answer["times_us"]) if answer["start_us"] is None else answer["start_us"]
+    origin_s = start_us / 1e6
+    times = _played(answer["times_us"], origin_s)
+    steps = np.diff(times)
+    typical_s = float(np.median(steps)) if len(steps) else _frame_s(answer["rate"])
+    if len(steps) and steps.max() > max(_MAX_STILL_S, limits.max_duration_s / 2):
+        raise MediaError("invalid_metadata", "the file's time stamps jump by hours")
+    last_s = answer["last_us"] / 1e6
+    if last_s > _MAX_STILL_S:
+        raise MediaError("invalid_metadata", "the file claims that its last frame lasts for hours")
+    readable_s = float(times[-1]) + (last_s if last_s > 0 else typical_s)
+    duration_s = max(readable_s, _claimed_s(answer, layout, readable_s)) if layout.cut else readable_s
+    if duration_s > limits.max_duration_s:
+        raise MediaError("too_long", f"the video lasts {duration_s:.0f} s, more than {limits.max_duration_s:.0f} s")
+    width, height, rotation = _displayed(answer)
+    return SourceReport(
+        container=answer["container"],
+        codec=answer["codec"],
+        stream=answer["stream"],
+        width=width,
+        height=height,
+        rotation=rotation,
+        has_audio=answer["audio"],
+        fps=len(steps) / float(times[-1] - times[0]) if len(steps) else 1 / readable_s,
+        variable_fps=_varies(steps, typical_s),
+        times_s=times,
+        key_times_s=_played(answer["keys_us"], origin_s),
+        readable_s=readable_s,
+        duration_s=duration_s,
+        origin_s=origin_s,
+        discontinuous=answer["discontinuous"],
+    )
+
+
+def _played(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
+    """Sorted seconds from the origin; what lies before it is shown at 0, if at all."""
+    return np.unique(np.maximum(np.asarray(times_us, np.float64) / 1e6 - origin_s, 0.0))
+
+
+def _claimed_s(answer: dict[str, Any], layout: Layout, readable_s: float) -> float:
+    """How long a cut file was, by its header: believed as far as the missing bytes can explain it, else `readable_s`."""
+    if answer["stream_claimed_us"]:
+        claimed_s = (answer["stream_claimed_us"] + (answer["stream_start_us"] or 0) - (answer["start_us"] or 0)) / 1e6
+    else:
+        claimed_s = (answer["claimed_us"] or 0) / 1e6
+    assert layout.declared_bytes is not None
+    whole = layout.declared_bytes / max(layout.size_bytes, 1)
+    return claimed_s if claimed_s <= readable_s * whole * 8 + 10 else readable_s  # 8: bit rates vary that much
+
+
+def _displayed(answer: dict[str, Any]) -> tuple[int, int, int]:
+    """Width and height as shown, and the clockwise rotation that brings them about. Pixels are stretched, never squeezed away."""
+    rotation = round(-answer["rotation"] / 90) % 4 * 90
+    width, height = answer["width"], answer["height"]
+    across, down = answer["sar"] or (1, 1)
+    if 0.1 <= across / down <= 10:  # others are noise in a header
+        width = max(1, round(width * across / down))
+    return (height, width, rotation) if rotation % 180 else (width, height, rotation)
+
+
+def _frame_s(rate: list[int] | None) -> float:
+    return rate[1] / rate[0] if rate and 1 <= rate[0] / rate[1] <= 1000 else _DEFAULT_FRAME_S
+
+
+def _varies(steps_s: npt.NDArray[np.float64], typical_s: float) -> bool:
+    """Whether more than one step in fifty is off by over a tenth of a frame (and more than a millisecond's rounding)."""
+    off = np.abs(steps_s - typical_s) > max(0.1 * typical_s, 0.0015)
+    return bool(np.mean(off) > 0.02) if len(steps_s) else False
