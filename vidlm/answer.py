@@ -21,7 +21,7 @@ from vidlm import prompts
 from vidlm.config import Settings, load_settings
 from vidlm.domain import Analysis, Answer, AnswerEvidence, Span
 from vidlm.errors import QuestionError
-from vidlm.pipeline import LocalAnalysis, Prepared, load_model, prepare, provenance, read_windows
+from vidlm.pipeline import LocalAnalysis, Prepared, Progress, load_model, prepare, provenance, read_windows
 from vidlm.video.sampling import Window, plan_spans
 
 if TYPE_CHECKING:
@@ -117,12 +117,17 @@ def check_question(question: str, settings: Settings) -> str:
     return text
 
 
-def answer_question(prepared: Prepared, question: str, model: VideoModel, settings: Settings) -> Answer:
+def answer_question(
+    prepared: Prepared, question: str, model: VideoModel, settings: Settings, on_progress: Progress | None = None
+) -> Answer:
     """Answer a question about a prepared video. Raises `QuestionError`, `ModelError`."""
+    report = on_progress or (lambda _stage, _done: None)
     question = check_question(question, settings)
     looks: list[Look] = []
     for first, last in plan_spans(prepared.windows, settings.span_s):
+        report("looking", first / len(prepared.windows))
         looks += _look_at(prepared, prepared.windows[first:last], question, model)
+    report("answering", 0.0)
     runs = merge_looks(looks, RELEVANT)
     best_first = sorted(runs, key=lambda run: -max(look.score for look in run))
     refused: list[list[Look]] = []
@@ -153,6 +158,7 @@ def ask(
     *,
     model: str | VideoModel | None = None,
     settings: Settings | None = None,
+    on_progress: Progress | None = None,
 ) -> Answer:
     """Ask one question of a video file, or of the file an analysis was made from, here and now.
 
@@ -164,13 +170,15 @@ def ask(
     if isinstance(path_or_analysis, Analysis) and not isinstance(path_or_analysis, LocalAnalysis):
         raise QuestionError("this analysis does not know its file: pass the file's path instead")
     source = path_or_analysis.source if isinstance(path_or_analysis, LocalAnalysis) else Path(path_or_analysis)
+    report = on_progress or (lambda _stage, _done: None)
     engine = load_model(model, settings)
     with tempfile.TemporaryDirectory(prefix="vidlm-") as folder:
+        report("preparing", 0.0)
         geometry = engine.info.geometry
         prepared = prepare(source, Path(folder), filename=source.name, geometry=geometry, settings=settings)
         if isinstance(path_or_analysis, Analysis) and prepared.info.sha256 != path_or_analysis.video.sha256:
             raise QuestionError("the file has changed since it was analysed")
-        return answer_question(prepared, question, engine, settings)
+        return answer_question(prepared, question, engine, settings, report)
 
 
 def _look_at(prepared: Prepared, windows: Sequence[Window], question: str, model: VideoModel) -> list[Look]:

@@ -1,0 +1,149 @@
+"""`vidlm ...` on the command line: one small function per command, each of which calls the library and shows the result.
+
+Exit status: 0 done, 1 our fault or the machine's, 2 the input's or the command line's. Errors are one line on standard
+error, `code: detail`. Heavy imports happen inside the commands, so that `vidlm --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vidlm.errors import InputError, SettingsError, VidlmError
+
+app = typer.Typer(
+    help="Video understanding and moderation on your own machines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+File = Annotated[Path, typer.Argument(help="A video file.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print the document and nothing else.")]
+Model = Annotated[str | None, typer.Option(help="Checkpoint folder or hub id; the embedded toy model when absent.")]
+Policies = Annotated[Path | None, typer.Option(help="YAML file of policies; the built-in taxonomy when absent.")]
+Fps = Annotated[float | None, typer.Option(help="Frames sampled per second of video.")]
+Seed = Annotated[int, typer.Option(help="The clips' random seed.", min=0)]
+Count = Annotated[int, typer.Option(help="How many clips.", min=1)]
+
+
+@app.command()
+def analyze(file: File, json: Json = False, model: Model = None, policies: Policies = None, fps: Fps = None) -> None:
+    """Caption, summarise and score one video."""
+    from vidlm import pipeline, screen  # noqa: PLC0415
+
+    settings = _settings(sample_fps=fps, model=model, policies=policies)
+    with screen.progress_bar("loading") as report:
+        analysis = pipeline.analyze(_existing(file), settings=settings, on_progress=report)
+    if json:
+        screen.print_json(screen.document_of(analysis))
+    else:
+        screen.print_analysis(analysis)
+
+
+@app.command()
+def ask(
+    file: File,
+    question: Annotated[str, typer.Argument(help="The question.", show_default=False)],
+    json: Json = False,
+    model: Model = None,
+    fps: Fps = None,
+) -> None:
+    """Ask one video a question; the answer comes with the seconds it rests on."""
+    from vidlm import answer, screen  # noqa: PLC0415
+
+    settings = _settings(sample_fps=fps, model=model)
+    with screen.progress_bar("loading") as report:
+        said = answer.ask(_existing(file), question, settings=settings, on_progress=report)
+    if json:
+        screen.print_json(screen.document_of(said))
+    else:
+        screen.print_answer(said)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Option(help="Folder for the clips and truth.json.")],
+    seed: Seed = 0,
+    count: Count = 8,
+) -> None:
+    """Make toy-world clips whose truth is known."""
+    from vidlm import screen  # noqa: PLC0415
+    from vidlm.toyworld import files  # noqa: PLC0415
+
+    with screen.progress_bar("drawing clips", count, counted=True) as report:
+        files.write_clips(seed, count, out, lambda done, _all: report("drawing clips", done))
+    screen.out().print(f"{count} clips and truth.json in {out}", markup=False)
+
+
+@app.command("eval")
+def evaluate(seed: Seed = 0, count: Count = 40, json: Json = False, model: Model = None) -> None:
+    """Measure a model on unseen toy-world clips, through real files and the whole pipeline."""
+    from vidlm import screen  # noqa: PLC0415
+    from vidlm.toyworld import evaluate as evaluation  # noqa: PLC0415
+
+    settings = _settings(model=model)
+    with screen.progress_bar("evaluating", count, counted=True) as report:
+        table = evaluation.evaluate(seed, count, settings, lambda done: report("evaluating", done))
+    if json:
+        screen.print_json(table)
+    else:
+        screen.print_figures(table)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
+    minutes: Annotated[float | None, typer.Option(help="Minutes of training in all.", min=0)] = None,
+    stage: Annotated[int | None, typer.Option(help="Only this stage, 1 or 2.", min=1, max=2)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the last run stopped.")] = False,
+) -> None:
+    """Train the embedded model from nothing: minutes on a GPU, two to three hours on two CPU cores."""
+    from vidlm.toyworld import train as training  # noqa: PLC0415
+
+    training.main(stage=stage, minutes=minutes, resume=resume, out=out)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema; nothing happens when it is there."""
+    from vidlm.store.engine import migrate as upgrade  # noqa: PLC0415
+
+    upgrade(_settings().sql_url)
+
+
+def main() -> None:
+    """The console script: errors raised on purpose become one line and an exit status."""
+    try:
+        app()
+    except VidlmError as error:
+        from vidlm.screen import print_error  # noqa: PLC0415
+
+        print_error(error)
+        sys.exit(2 if isinstance(error, (InputError, SettingsError)) else 1)
+    except BrokenPipeError:  # whoever read our output has gone: nothing is left to say, not even at exit
+        sys.stdout = None
+        sys.exit(1)
+
+
+def _settings(**given: Any) -> Any:
+    """Settings of the environment with what the command line gave."""
+    from vidlm.config import load_settings  # noqa: PLC0415
+
+    return load_settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _existing(file: Path) -> Path:
+    """The file, or an `InputError` that names it as it was given."""
+    if not file.is_file():
+        reason = "is not a file" if file.exists() else "does not exist"
+        raise InputError(f"{str(file)!r} {reason}", code="file_not_found")
+    return file
+
+
+if __name__ == "__main__":
+    main()
