@@ -1,0 +1,59 @@
+"""What every route may ask for, as type names: the service's parts and who is calling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import redis
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.problems import ProblemError
+from vidlm.config import Settings
+from vidlm.moderation.policies import PolicySet
+from vidlm.store.blobs import BlobStore
+from vidlm.store.engine import Database
+from vidlm.store.keys import Caller, find_caller
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts an API process works with, made once by `api.main.create_app`."""
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    policies: PolicySet
+    broker: redis.Redis | None
+
+
+def get_service(request: Request) -> Service:
+    """The parts of the app that serves this request."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(get_service)]
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, `vk_...`.")
+
+
+def get_caller(
+    service: ServiceDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """Who calls; 401 without a key that we made."""
+    if credentials is not None:
+        with service.database.read() as session:
+            caller = find_caller(session, credentials.credentials)
+        if caller is not None:
+            return caller
+    raise ProblemError(
+        401,
+        "unauthorized",
+        "an API key is needed: Authorization: Bearer vk_...",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]

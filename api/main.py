@@ -1,0 +1,64 @@
+"""The REST API as a FastAPI app. Imports nothing that needs torch: the API runs on machines that have none.
+
+Run it with `python -m api` (settings from `VIDLM_*`), or let `vidlm serve` do so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import problems
+from api.deps import Service
+from api.middleware import BodyLimit, SecurityHeaders
+from api.routes import questions, service, videos
+from vidlm.config import Settings, load_settings
+from vidlm.moderation.policies import load_policies
+from vidlm.queue import connect
+from vidlm.store.blobs import BlobStore
+from vidlm.store.engine import Database
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The app over the parts that `settings` name. Raises `SettingsError` or `PolicyError` where they cannot work."""
+    settings = settings or load_settings()
+    parts = Service(
+        settings=settings,
+        database=Database(settings.sql_url),
+        blobs=BlobStore(settings.data),
+        policies=load_policies(settings.policies),
+        broker=connect(settings.redis_url) if settings.redis_url else None,
+    )
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        parts.database.close()
+
+    app = FastAPI(
+        title="vidlm",
+        version="1",
+        description="Upload videos; get captions, a summary, policy scores, flags and answers with timestamps.",
+        lifespan=life,
+        docs_url=None,  # both pages load scripts from somebody else's servers
+        redoc_url=None,
+    )
+    app.state.service = parts
+    problems.install(app)
+    for part in (videos, questions, service):
+        app.include_router(part.router)
+    _describe_problems(app)
+    app.add_middleware(BodyLimit, streamed=frozenset({videos.router.prefix}))
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the problem document's schema into OpenAPI in place of FastAPI's own validation error."""
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    schemas["Problem"] = problems.Problem.model_json_schema()
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)

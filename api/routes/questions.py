@@ -1,0 +1,130 @@
+"""Questions about one video, and their answers. With `Prefer: wait=N` a request waits up to N seconds for them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+import anyio
+from fastapi import APIRouter, Body, Header, Path, Response
+from starlette.concurrency import run_in_threadpool
+
+from api import examples
+from api.deps import CallerDep, Service, ServiceDep
+from api.problems import ProblemError, documented, not_found
+from api.routes.videos import VideoId, existing, not_ready
+from api.schemas import QuestionIn, QuestionOut, question_out
+from vidlm.domain import JobState
+from vidlm.jobs import life
+from vidlm.store.keys import Caller
+from vidlm.store.queries import find_question, job_of
+
+router = APIRouter(prefix="/v1", tags=["questions"])
+
+MAX_WAIT_S: Final = 60.0
+_POLL_S: Final = 0.1
+
+PreferHeader = Annotated[
+    str | None, Header(max_length=200, description="`wait=30`: answer when there is one, at most 30 s later.")
+]
+
+
+@router.post(
+    "/videos/{video_id}/questions",
+    status_code=202,
+    response_model=QuestionOut,
+    responses=documented(
+        {
+            200: examples.shown("Answered while the request waited", examples.QUESTION_READY),
+            202: examples.shown("Queued", examples.QUESTION_QUEUED),
+        },
+        404,
+        409,
+        410,
+        413,
+        422,
+    ),
+)
+async def ask_question(
+    *,
+    video_id: VideoId,
+    question: Annotated[QuestionIn, Body(examples=[examples.QUESTION])],
+    response: Response,
+    service: ServiceDep,
+    caller: CallerDep,
+    prefer: PreferHeader = None,
+) -> QuestionOut:
+    """Ask a question about a video that is `ready`. 202 with a place to look, or 200 with the answer after a wait."""
+    asked = await run_in_threadpool(_ask, service, caller, video_id, question.question)
+    response.headers["Location"] = f"/v1/questions/{asked.id}"
+    found = await _wait(service, caller, asked, prefer, response)
+    response.status_code = 202 if found.state in ("queued", "answering") else 200
+    return found
+
+
+@router.get(
+    "/questions/{question_id}",
+    response_model=QuestionOut,
+    responses=documented({200: examples.shown("The question as it stands", examples.QUESTION_READY)}, 404, 422),
+)
+async def get_question(
+    question_id: Annotated[str, Path(max_length=64, examples=[examples.QUESTION_QUEUED["id"]])],
+    response: Response,
+    service: ServiceDep,
+    caller: CallerDep,
+    prefer: PreferHeader = None,
+) -> QuestionOut:
+    """A question and, once it is `ready`, its answer."""
+    found = await run_in_threadpool(_read, service, caller, question_id)
+    return await _wait(service, caller, found, prefer, response)
+
+
+def wait_s(prefer: str | None) -> float | None:
+    """Seconds of `wait=` in a Prefer header (RFC 7240), at most `MAX_WAIT_S`; None where there is none."""
+    asked = re.search(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", prefer or "", re.IGNORECASE)
+    return min(float(asked[1]), MAX_WAIT_S) if asked else None
+
+
+async def _wait(
+    service: Service, caller: Caller, question: QuestionOut, prefer: str | None, response: Response
+) -> QuestionOut:
+    """The question once it has ended or the preferred wait is over."""
+    seconds = wait_s(prefer)
+    if seconds is None:
+        return question
+    response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
+    deadline = anyio.current_time() + seconds
+    while question.state in ("queued", "answering") and anyio.current_time() < deadline:
+        await anyio.sleep(_POLL_S)
+        question = await run_in_threadpool(_read, service, caller, question.id)
+    return question
+
+
+def _ask(service: Service, caller: Caller, video_id: str, raw: str) -> QuestionOut:
+    text = clean_question(raw, service.settings.max_question_chars)
+    with service.database.write() as session:
+        status = existing(session, caller, video_id)
+        job = job_of(session, video_id, lock=True)
+        if job.state != JobState.READY:
+            raise not_ready(status)
+        asked = life.ask(session, tenant_id=caller.tenant_id, video_id=video_id, text=text)
+        session.flush()
+        return question_out(asked)
+
+
+def clean_question(raw: str, max_chars: int) -> str:
+    """One line of text that any database keeps. Raises `ProblemError` 422 where nothing or too much is left."""
+    text = " ".join(raw.replace("\0", " ").encode("utf-8", "replace").decode().split())
+    if not text:
+        raise ProblemError(422, "invalid_question", "the question is empty")
+    if len(text) > max_chars:
+        raise ProblemError(422, "invalid_question", f"the question is longer than {max_chars} characters")
+    return text
+
+
+def _read(service: Service, caller: Caller, question_id: str) -> QuestionOut:
+    with service.database.read() as session:
+        row = None if "\0" in question_id else find_question(session, caller.tenant_id, question_id)
+        if row is None:
+            raise not_found("question")
+        return question_out(row)

@@ -1,0 +1,70 @@
+"""The service itself: is it alive, can it work, which policies does it score."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import examples
+from api.deps import CallerDep, ServiceDep
+from api.problems import ProblemError, documented, documented_problem
+from api.schemas import HealthOut, PoliciesOut, PolicyOut
+from vidlm.domain import to_document
+from vidlm.queue import ping
+
+router = APIRouter()
+
+
+@router.get(
+    "/healthz",
+    tags=["service"],
+    response_model=HealthOut,
+    responses={200: examples.shown("This process answers", {"status": "ok"})},
+)
+def healthz() -> HealthOut:
+    """Alive: the process answers. Says nothing of what it depends on."""
+    return HealthOut(status="ok")
+
+
+@router.get(
+    "/readyz",
+    tags=["service"],
+    response_model=HealthOut,
+    responses={
+        200: examples.shown("Database and broker answer", {"status": "ready"}),
+        503: documented_problem(503),
+    },
+)
+def readyz(service: ServiceDep) -> HealthOut:
+    """Ready: the database is there and migrated, and the broker answers. Uploads are taken without the latter."""
+    checks = {"database": _database_state(service), "broker": _broker_state(service)}
+    if set(checks.values()) != {"ok"}:
+        said = "; ".join(f"{name}: {state}" for name, state in checks.items() if state != "ok")
+        raise ProblemError(503, "not_ready", said, headers={"Retry-After": "2"}, checks=checks)
+    return HealthOut(status="ready")
+
+
+@router.get(
+    "/v1/policies",
+    tags=["policies"],
+    response_model=PoliciesOut,
+    responses=documented({200: examples.shown("The policies in force", examples.POLICIES)}),
+)
+def get_policies(service: ServiceDep, caller: CallerDep) -> PoliciesOut:
+    """The policies that every video is scored with."""
+    del caller  # any tenant's key will do
+    policies = [PolicyOut(**to_document(policy)) for policy in service.policies.policies]
+    return PoliciesOut(version=service.policies.version, policies=policies)
+
+
+def _database_state(service: ServiceDep) -> str:
+    try:
+        return "ok" if service.database.is_migrated() else "not migrated"
+    except SQLAlchemyError:
+        return "away"
+
+
+def _broker_state(service: ServiceDep) -> str:
+    if service.broker is None:
+        return "not configured"
+    return "ok" if ping(service.broker) else "away"

@@ -1,0 +1,194 @@
+"""Videos: upload, list, status, analysis, bytes, deletion."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from sqlmodel import Session
+from starlette.concurrency import run_in_threadpool
+
+from api import examples
+from api.deps import CallerDep, Service, ServiceDep
+from api.problems import ProblemError, documented, not_found
+from api.schemas import VideoOut, VideoPage, video_out
+from api.uploads import FIELD, receive_file
+from vidlm.domain import JobState
+from vidlm.jobs import life
+from vidlm.jobs.states import ACTIVE
+from vidlm.store.blobs import IncomingBlob
+from vidlm.store.columns import new_id
+from vidlm.store.keys import Caller
+from vidlm.store.queries import VideoStatus, find_document, find_video, list_videos, video_status
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
+
+VideoId = Annotated[str, Path(max_length=64, examples=[examples.VIDEO_QUEUED["id"]])]
+
+_FORM: Final = {
+    "type": "object",
+    "required": [FIELD],
+    "properties": {FIELD: {"type": "string", "format": "binary", "description": "The video file."}},
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=VideoOut,
+    responses=documented(
+        {202: examples.shown("Stored; its job is queued", examples.VIDEO_QUEUED)}, 400, 413, 415, 422, 507
+    ),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": _FORM, "example": {FIELD: "(the bytes of crossing.mp4)"}}},
+        }
+    },
+)
+async def upload_video(request: Request, response: Response, service: ServiceDep, caller: CallerDep) -> VideoOut:
+    """Upload one video as the form's `file`. Once this answers 202 the bytes are durable and a job is queued.
+
+    Whatever the file holds is accepted; if it is no video that can be analysed, its job ends `rejected` with a code.
+    """
+    incoming = await run_in_threadpool(service.blobs.incoming)
+    with incoming:
+        filename = await receive_file(request, incoming, service.settings.max_upload_bytes)
+        status = await run_in_threadpool(_accept, service, caller, incoming, filename)
+    response.headers["Location"] = f"/v1/videos/{status.id}"
+    return video_out(status)
+
+
+@router.get(
+    "",
+    response_model=VideoPage,
+    responses=documented({200: examples.shown("A page of videos", examples.PAGE)}, 422),
+)
+def get_videos(
+    service: ServiceDep,
+    caller: CallerDep,
+    state: Annotated[JobState | None, Query(description="Only videos in this state.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")] = None,
+) -> VideoPage:
+    """The tenant's videos, newest first. Deleted ones show only with `state=deleted`."""
+    if cursor is not None and "\0" in cursor:
+        raise ProblemError(422, "invalid_request", "cursor: this is no cursor of ours")
+    with service.database.read() as session:
+        found = list_videos(session, caller.tenant_id, state=state, before=cursor, limit=limit + 1)
+    page, more = found[:limit], len(found) > limit
+    return VideoPage(items=[video_out(status) for status in page], next_cursor=page[-1].id if more else None)
+
+
+@router.get(
+    "/{video_id}",
+    response_model=VideoOut,
+    responses=documented({200: examples.shown("Where the job stands", examples.VIDEO_READY)}, 404, 410, 422),
+)
+def get_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> VideoOut:
+    """A video's state, its progress while it is worked on, and its verdict once it is ready."""
+    with service.database.read() as session:
+        return video_out(existing(session, caller, video_id))
+
+
+@router.get(
+    "/{video_id}/analysis",
+    response_model=None,
+    responses=documented({200: examples.shown("The analysis", examples.ANALYSIS)}, 404, 409, 410, 422),
+)
+def get_analysis(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> JSONResponse:
+    """The whole analysis, exactly the document that `vidlm analyze --json` prints. 409 until the job is `ready`."""
+    with service.database.read() as session:
+        status = existing(session, caller, video_id)
+        document = find_document(session, caller.tenant_id, video_id)
+    if document is None:
+        raise not_ready(status)
+    return JSONResponse(document)
+
+
+@router.get(
+    "/{video_id}/content",
+    response_model=None,
+    response_class=FileResponse,
+    responses=documented(
+        {
+            200: examples.shown("The file as it was uploaded", "(bytes)", "application/octet-stream"),
+            206: examples.shown("The range asked for", "(bytes)", "application/octet-stream"),
+            416: {"description": "There is no such range"},
+        },
+        404,
+        410,
+        422,
+    ),
+)
+def get_content(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> FileResponse:
+    """The uploaded bytes, whole or a `Range`, as an attachment that no browser interprets."""
+    with service.database.read() as session:
+        existing(session, caller, video_id)
+        video = find_video(session, caller.tenant_id, video_id)
+    if video is None or video.blob is None or not service.blobs.path(video.blob).is_file():
+        raise ProblemError(410, "deleted", "the video was deleted")
+    # the name offered is ours: what a client called its file may be anything
+    return FileResponse(
+        service.blobs.path(video.blob),
+        media_type="application/octet-stream",
+        filename=video_id,
+        content_disposition_type="attachment",
+    )
+
+
+@router.delete("/{video_id}", status_code=204, responses=documented({204: {"description": "Gone"}}, 404, 422))
+def delete_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> Response:
+    """Remove the bytes, the frames and every text about a video, and stop whoever works on it. May be repeated."""
+    with service.database.write() as session:
+        video = find_video(session, caller.tenant_id, video_id)
+        if video is None:
+            raise not_found("video")
+        keys = life.deleted(session, video, actor=caller.key_id) if video.deleted_at is None else []
+    service.blobs.remove(*keys)
+    return Response(status_code=204)
+
+
+def existing(session: Session, caller: Caller, video_id: str) -> VideoStatus:
+    """The caller's video. Raises `ProblemError` 404, or 410 where it was deleted."""
+    status = None if "\0" in video_id else video_status(session, caller.tenant_id, video_id)
+    if status is None:
+        raise not_found("video")
+    if status.state is JobState.DELETED:
+        raise ProblemError(410, "deleted", "the video was deleted")
+    return status
+
+
+def not_ready(status: VideoStatus) -> ProblemError:
+    """409: `not_ready` while the job may still get there, `no_analysis` when it ended without a result."""
+    if status.state in ACTIVE:
+        return ProblemError(
+            409, "not_ready", f"the analysis is not ready: the job is {status.state}", state=status.state
+        )
+    why = f"{status.state} ({status.error_code})" if status.error_code else str(status.state)
+    members: dict[str, Any] = {"state": status.state, "reason": status.error_code}
+    return ProblemError(409, "no_analysis", f"there is no analysis: the job ended {why}", **members)
+
+
+def _accept(service: Service, caller: Caller, incoming: IncomingBlob, filename: str) -> VideoStatus:
+    """Bytes first, rows second: a crash in between leaves a file nobody knows, never a row without its file."""
+    video_id = new_id("vid")
+    blob = incoming.commit(video_id)
+    try:
+        with service.database.write() as session:
+            life.accept(
+                session,
+                video_id=video_id,
+                tenant_id=caller.tenant_id,
+                actor=caller.key_id,
+                filename=filename,
+                blob=blob,
+            )
+    except BaseException:
+        service.blobs.remove(blob.key)
+        raise
+    with service.database.read() as session:
+        status = video_status(session, caller.tenant_id, video_id)
+    assert status is not None
+    return status

@@ -1,0 +1,169 @@
+"""What the API's own documents look like. Analyses and answers are `vidlm.domain`'s documents, unchanged."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from vidlm.domain import Action, JobState, Severity, WorkState
+from vidlm.store.queries import VideoStatus
+from vidlm.store.tables import Question
+
+
+class ErrorOut(BaseModel):
+    """Why something ended without a result."""
+
+    code: str
+    detail: str
+
+
+class ProgressOut(BaseModel):
+    """How far a job is. Spans are about a minute of video each; there are none before preparing is done."""
+
+    stage: JobState
+    spans_done: int
+    spans_total: int
+    fraction: float = Field(ge=0, le=1)
+
+
+class VerdictOut(BaseModel):
+    action: Action
+    reason: str
+
+
+class VideoLinks(BaseModel):
+    self: str
+    analysis: str
+    content: str
+    questions: str
+
+
+class VideoOut(BaseModel):
+    """A video and where its job stands."""
+
+    id: str
+    filename: str = Field(description="As the client called it. Opaque: escape it wherever it is shown.")
+    sha256: str
+    size_bytes: int
+    created_at: datetime
+    finished_at: datetime | None
+    state: JobState
+    error: ErrorOut | None
+    progress: ProgressOut
+    duration_s: float | None
+    verdict: VerdictOut | None
+    toy_model: bool | None = Field(description="True: judged by the embedded toy model, which knows toy clips only.")
+    links: VideoLinks
+
+
+class VideoPage(BaseModel):
+    """Newest first. `next_cursor` is null on the last page."""
+
+    items: list[VideoOut]
+    next_cursor: str | None
+
+
+class QuestionIn(BaseModel):
+    question: str = Field(description="One question in plain words about what can be seen.")
+
+
+class QuestionOut(BaseModel):
+    """A question and, once `ready`, its answer document."""
+
+    id: str
+    video_id: str
+    question: str
+    created_at: datetime
+    state: Literal["queued", "answering", "ready", "rejected", "failed"]
+    error: ErrorOut | None
+    answer: dict[str, Any] | None
+    toy_model: bool | None
+
+
+class PolicyOut(BaseModel):
+    id: str
+    title: str
+    parent: str
+    blocked: str
+    allowed: str
+    severity: Severity
+    review_threshold: float
+    block_threshold: float
+    enabled: bool
+
+
+class PoliciesOut(BaseModel):
+    """The policies every video is scored with, and the version results name."""
+
+    version: str
+    policies: list[PolicyOut]
+
+
+class HealthOut(BaseModel):
+    status: Literal["ok", "ready"]
+
+
+_QUESTION_STATE: Final[dict[WorkState, Literal["queued", "answering", "ready", "rejected", "failed"]]] = {
+    WorkState.WAITING: "queued",
+    WorkState.RUNNING: "answering",
+    WorkState.DONE: "ready",
+    WorkState.REJECTED: "rejected",
+    WorkState.FAILED: "failed",
+}
+_FRACTION: Final = {JobState.QUEUED: 0.0, JobState.PREPARING: 0.05, JobState.FINISHING: 0.95}
+
+
+def video_out(status: VideoStatus) -> VideoOut:
+    """A status as the API shows it."""
+    here = f"/v1/videos/{status.id}"
+    verdict = None
+    if status.verdict_action is not None:
+        verdict = VerdictOut(action=Action(status.verdict_action), reason=status.verdict_reason or "")
+    return VideoOut(
+        id=status.id,
+        filename=status.filename or "",
+        sha256=status.sha256,
+        size_bytes=status.size_bytes,
+        created_at=status.created_at,
+        finished_at=status.finished_at,
+        state=status.state,
+        error=_error(status.error_code, status.error_detail),
+        progress=ProgressOut(
+            stage=status.state,
+            spans_done=status.spans_done,
+            spans_total=status.spans_total,
+            fraction=_fraction(status),
+        ),
+        duration_s=None if status.duration_s is None else round(status.duration_s, 3),
+        verdict=verdict,
+        toy_model=status.toy_model,
+        links=VideoLinks(
+            self=here, analysis=f"{here}/analysis", content=f"{here}/content", questions=f"{here}/questions"
+        ),
+    )
+
+
+def question_out(row: Question) -> QuestionOut:
+    """A question's row as the API shows it."""
+    return QuestionOut(
+        id=row.id,
+        video_id=row.video_id,
+        question=row.text,
+        created_at=row.created_at,
+        state=_QUESTION_STATE[WorkState(row.state)],
+        error=_error(row.error_code, row.error_detail),
+        answer=row.answer,
+        toy_model=row.answer["provenance"]["toy_model"] if row.answer else None,
+    )
+
+
+def _fraction(status: VideoStatus) -> float:
+    if status.state is JobState.ANALYZING:
+        return round(0.1 + 0.85 * status.spans_done / max(status.spans_total, 1), 3)
+    return _FRACTION.get(status.state, 1.0)
+
+
+def _error(code: str | None, detail: str | None) -> ErrorOut | None:
+    return ErrorOut(code=code, detail=detail or "") if code else None
