@@ -21,7 +21,7 @@ from vidlm import prompts
 from vidlm.config import Settings, load_settings
 from vidlm.domain import Analysis, Answer, AnswerEvidence, Span
 from vidlm.errors import QuestionError
-from vidlm.pipeline import LocalAnalysis, Prepared, Progress, load_model, prepare, provenance, read_windows
+from vidlm.pipeline import Prepared, Progress, load_model, prepare, provenance, read_windows, source_of
 from vidlm.video.sampling import Window, plan_spans
 
 if TYPE_CHECKING:
@@ -167,9 +167,7 @@ def ask(
     """
     settings = settings or load_settings()
     check_question(question, settings)
-    if isinstance(path_or_analysis, Analysis) and not isinstance(path_or_analysis, LocalAnalysis):
-        raise QuestionError("this analysis does not know its file: pass the file's path instead")
-    source = path_or_analysis.source if isinstance(path_or_analysis, LocalAnalysis) else Path(path_or_analysis)
+    source = source_of(path_or_analysis) if isinstance(path_or_analysis, Analysis) else Path(path_or_analysis)
     report = on_progress or (lambda _stage, _done: None)
     engine = load_model(model, settings)
     with tempfile.TemporaryDirectory(prefix="vidlm-") as folder:

@@ -1,4 +1,4 @@
-"""`vidlm ...` on the command line: one small function per command, each of which calls the library and shows the result.
+"""`vidlm ...` on the command line: one small function per command, which calls the library and shows the result.
 
 Exit status: 0 done, 1 our fault or the machine's, 2 the input's or the command line's. Errors are one line on standard
 error, `code: detail`. Heavy imports happen inside the commands, so that `vidlm --help` answers at once.

@@ -35,7 +35,7 @@ from vidlm.domain import (
     Summary,
     VideoInfo,
 )
-from vidlm.errors import MediaError
+from vidlm.errors import MediaError, QuestionError
 from vidlm.model.preprocess import FrameGeometry
 from vidlm.moderation.flags import decide, flags_from_scores
 from vidlm.moderation.policies import PolicySet, load_policies
@@ -234,7 +234,7 @@ def provenance(sampling: Sampling, model: VideoModel, policies: PolicySet | None
 class LocalAnalysis(Analysis):
     """An analysis that remembers which file it was made from, so that it can be asked questions.
 
-    The path is no field: documents, comparison and copies made with `dataclasses.replace` do not carry it.
+    The path is no field: documents and copies made with `dataclasses.replace` do not carry it.
     """
 
     __slots__ = ("source",)
@@ -242,10 +242,17 @@ class LocalAnalysis(Analysis):
 
     @classmethod
     def of(cls, analysis: Analysis, source: Path) -> LocalAnalysis:
-        fields = {field.name: getattr(analysis, field.name) for field in dataclasses.fields(analysis)}
-        local = cls(**fields)
+        local = cls(**{field.name: getattr(analysis, field.name) for field in dataclasses.fields(analysis)})
         object.__setattr__(local, "source", source)
         return local
+
+
+def source_of(analysis: Analysis) -> Path:
+    """The file that `analyze` made this from. Raises `QuestionError` where it does not know, as after a round trip."""
+    source = getattr(analysis, "source", None)
+    if not isinstance(source, Path):
+        raise QuestionError("this analysis does not know its file: pass the file's path instead")
+    return source
 
 
 def analyze(

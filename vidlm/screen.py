@@ -1,7 +1,7 @@
 """What a person sees in a terminal: tables, progress and one-line errors. Knows rich; computes nothing.
 
-Results go to standard output, progress and errors to standard error. Text from files, captions and users is shown without
-markup and without control characters, because a terminal would obey them.
+Results go to standard output, progress and errors to standard error. Text from files, captions and users is shown
+without markup and without control characters, because a terminal would obey them.
 """
 
 from __future__ import annotations
