@@ -84,7 +84,8 @@ def find_video(session: Session, tenant_id: str, video_id: str) -> Video | None:
 def find_document(session: Session, tenant_id: str, video_id: str) -> dict[str, Any] | None:
     """The finished analysis document of a video, if there is one."""
     query = select(AnalysisRow.document).join(Job, col(Job.id) == col(AnalysisRow.job_id))
-    return session.exec(query.where(Job.video_id == video_id, AnalysisRow.tenant_id == tenant_id)).first()
+    found = session.exec(query.where(Job.video_id == video_id, AnalysisRow.tenant_id == tenant_id)).first()
+    return dict(found) if found is not None else None
 
 
 def find_question(session: Session, tenant_id: str, question_id: str) -> Question | None:
@@ -92,9 +93,10 @@ def find_question(session: Session, tenant_id: str, question_id: str) -> Questio
     return session.exec(select(Question).where(Question.id == question_id, Question.tenant_id == tenant_id)).first()
 
 
-def job_of(session: Session, video_id: str) -> Job:
-    """The job of a video that exists."""
-    return session.exec(select(Job).where(Job.video_id == video_id)).one()
+def job_of(session: Session, video_id: str, *, lock: bool = False) -> Job:
+    """The job of a video that exists; with `lock`, nobody else changes it before the transaction ends."""
+    query = select(Job).where(Job.video_id == video_id)
+    return session.exec(query.with_for_update() if lock else query).one()
 
 
 def segments_of(session: Session, job_id: str) -> list[Segment]:
