@@ -52,6 +52,7 @@ class Rows:
     pixels: uint8 [B, 2 * pairs, H, W, 3].  ids, branch: int64 [B, L], branch -1 on padding.  positions: int64 [3, B, L].
     targets: int64 [B, L], the token each place must predict, -100 elsewhere.  weights: float32 [B, L].
     kinds: for each row, the kind of each of its branches (branch k is kinds[k - 1]).
+    cells: int64 [B, pairs, 3, cells], kind, colour and motion of what stands in each visual token's cell.
     """
 
     pixels: Tensor
@@ -61,6 +62,7 @@ class Rows:
     targets: Tensor
     weights: Tensor
     kinds: list[list[str]]
+    cells: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Vocabulary:
         return ids
 
 
-# ---- windows ---------------------------------------------------------------------------------------------------------
+# ---- windows
 
 
 def sample_window(rng: Rng, pairs: int) -> tuple[Clip, npt.NDArray[np.float64], float]:
@@ -118,7 +120,9 @@ def sample_window(rng: Rng, pairs: int) -> tuple[Clip, npt.NDArray[np.float64], 
     return clip, np.round(begin * fps) / fps + np.arange(frames) / fps, fps
 
 
-def render_window(rng: Rng, clip: Clip, times_s: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def render_window(
+    rng: Rng, clip: Clip, times_s: npt.NDArray[np.float64], size: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
     """Frames [2 * pairs, H, W, 3] as a decoder would give them; an odd count repeats the last frame."""
     frames = soften(rng, draw.render(clip, times_s, *size))
     return np.concatenate([frames, frames[-1:]]) if len(frames) % 2 else frames
@@ -138,25 +142,26 @@ def soften(rng: Rng, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.clip(wide + 0.5, 0, 255).astype(np.uint8)
 
 
-# ---- stage 2: rows of prefix and branches -----------------------------------------------------------------------------
+# ---- stage 2: rows of prefix and branches
 
 
 def sample_rows(rng: Rng, words: Vocabulary, *, size: tuple[int, int], pairs: int, count: int, turns: int = 10) -> Rows:
     """`count` windows of `pairs` frame pairs at one size, each with its turns."""
     grid = (1, size[0] // 14, size[1] // 14)
-    rows, pixels = [], []
+    rows, pixels, cells = [], [], []
     for _ in range(count):
         clip, times_s, _ = sample_window(rng, pairs)
         pixels.append(render_window(rng, clip, times_s, size))
+        cells.append(np.stack([_cell_labels(_shown(clip, float(time_s)), size) for time_s in times_s[::2]]))
         asked = sample_turns(rng, facts_between(clip, times_s), count=turns)
         rows.append(_row(words, prompts.video_prefix(list(times_s[::2])), grid, asked))
-    return _stack(words, rows, np.stack(pixels))
+    return _stack(words, rows, np.stack(pixels), np.stack(cells))
 
 
 def sample_text_rows(rng: Rng, words: Vocabulary, count: int) -> Rows:
     """Rows without a video: summaries and titles."""
     rows = [_row(words, prompts.text_prefix(), (1, 2, 2), [sample_text_turn(rng)]) for _ in range(count)]
-    return _stack(words, rows, np.zeros((count, 0, 28, 28, 3), dtype=np.uint8))
+    return _stack(words, rows, np.zeros((count, 0, 28, 28, 3), np.uint8), np.zeros((count, 0, 3, 1), np.int64))
 
 
 _Row = tuple[list[int], list[int], Tensor, list[int], list[float], list[str]]
@@ -191,7 +196,9 @@ def _row(words: Vocabulary, parts: Sequence[str | int], grid: tuple[int, int, in
     return ids, branch, torch.cat(positions, dim=1), targets, weights, [turn.kind for turn in turns]
 
 
-def _stack(words: Vocabulary, rows: Sequence[_Row], pixels: npt.NDArray[np.uint8]) -> Rows:
+def _stack(
+    words: Vocabulary, rows: Sequence[_Row], pixels: npt.NDArray[np.uint8], cells: npt.NDArray[np.int64]
+) -> Rows:
     length = max(len(row[0]) for row in rows)
 
     def padded(values: Sequence[float], fill: float, dtype: torch.dtype) -> Tensor:
@@ -205,6 +212,7 @@ def _stack(words: Vocabulary, rows: Sequence[_Row], pixels: npt.NDArray[np.uint8
         targets=torch.stack([padded(row[3], -100, torch.long) for row in rows]),
         weights=torch.stack([padded(row[4], 0.0, torch.float32) for row in rows]),
         kinds=[row[5] for row in rows],
+        cells=torch.from_numpy(cells),
     )
 
 
@@ -216,7 +224,7 @@ def tree_mask(branch: Tensor) -> Tensor:
     return (mine & causal)[:, None]
 
 
-# ---- stage 1: single pairs --------------------------------------------------------------------------------------------
+# ---- stage 1: single pairs
 
 
 def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int = 4) -> Pairs:
@@ -226,7 +234,7 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
         clip, times_s, fps = sample_window(rng, int(rng.integers(2, 6)))
         starts = rng.permutation(times_s[:-1])[:per_scene]
         moments = np.sort(np.concatenate([starts, starts + 1 / fps]))
-        unique, where = np.unique(np.round(moments, 6), return_inverse=True)
+        unique = np.unique(np.round(moments, 6))
         frames = soften(rng, draw.render(clip, unique, *size))
         for start_s in starts[: count - len(texts)]:
             first, second = np.searchsorted(unique, [start_s - 1e-5, start_s + 1 / fps - 1e-5])
@@ -273,7 +281,7 @@ def _cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[
     return labels.reshape(3, -1)
 
 
-# ---- endless streams ---------------------------------------------------------------------------------------------------
+# ---- endless streams
 
 
 class RowStream(torch.utils.data.IterableDataset[Any]):

@@ -19,7 +19,9 @@ from vidlm.toyworld.scene import HAZARDS, SHAPES, THINGS
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, at_place, caption, fact_of
 from vidlm.toyworld.world import SHAPE_COLOURS, THING_COLOURS, Rng, sample_scene
 
-HELD_OUT: Final = frozenset({("green", "star"), ("purple", "cross"), ("yellow", "triangle"), ("blue", "ring"), ("red", "car")})
+HELD_OUT: Final = frozenset(
+    {("green", "star"), ("purple", "cross"), ("yellow", "triangle"), ("blue", "ring"), ("red", "car")}
+)
 """Pairs that are drawn and captioned but never asked about as a policy in training: policies "composed of known words"."""
 
 NUMBERS: Final = ("None", "One", "Two", "Three", "Four")
@@ -116,7 +118,11 @@ def absent_fact(rng: Rng, seen: Sequence[Fact]) -> Fact:
                 colour = near.colour  # same colour, another shape
         fact = Fact(kind, colour, "still", "middle", 0.0, 1.0, 0.5)
         part_of_seen = any(kind in noun.split() for noun in nouns) or (kind == "person" and _people(seen))
-        if fact.name not in present and not (part_of_seen and colour is None) and not (kind == "person" and _people(seen)):
+        if (
+            fact.name not in present
+            and not (part_of_seen and colour is None)
+            and not (kind == "person" and _people(seen))
+        ):
             return fact
 
 
@@ -225,9 +231,7 @@ def _direction(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
 
 def _place(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
     still = [fact for fact in _named_once(seen) if fact.place and fact.motion == "still"]
-    return [
-        Question("place", f"Where is {fact.definite}?", f"{at_place(fact.place).capitalize()}.") for fact in still
-    ]
+    return [Question("place", f"Where is {fact.definite}?", f"{at_place(fact.place).capitalize()}.") for fact in still]
 
 
 def _order(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
@@ -277,7 +281,7 @@ def _present(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
     return [Question("present", f"Is there {fact.subject}?", "Yes.") for fact in seen[:1]]
 
 
-# ---- text alone: summaries and titles -------------------------------------------------------------------------------
+# ---- text alone: summaries and titles
 
 
 def sample_text_turn(rng: Rng) -> Turn:

@@ -16,12 +16,11 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +49,8 @@ from vidlm.toyworld.world import EVAL_SEEDS
 
 SAVE_EVERY_S: Final = 120.0
 LOG_EVERY: Final = 20
+CELL_SHARE: Final = 0.5
+"""Weight of the cells' losses in stage 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,9 @@ class Towers(nn.Module):
         self.words = nn.Embedding(vocabulary, width)
         self.sentence = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.from_text = nn.Linear(width, common)
-        self.from_image = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, common))
+        self.from_image = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, common)
+        )
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.cells = nn.ModuleList(nn.Linear(width, len(n)) for n in (KIND_NAMES, COLOUR_NAMES, MOTION_NAMES))
 
@@ -99,7 +102,9 @@ class Towers(nn.Module):
         return F.normalize(self.from_image(tokens.mean(dim=1)).float(), dim=-1)
 
 
-def stage1_loss(model: Any, towers: Towers, batch: Pairs, words: Vocabulary, device: torch.device) -> tuple[Tensor, dict[str, float]]:
+def stage1_loss(
+    model: Any, towers: Towers, batch: Pairs, words: Vocabulary, device: torch.device
+) -> tuple[Tensor, dict[str, float]]:
     """Symmetric InfoNCE over the batch plus the cells' cross entropies; also accuracies for the log."""
     tokens = see(model, batch.pixels.to(device))
     images = towers.images(tokens)
@@ -112,13 +117,23 @@ def stage1_loss(model: Any, towers: Towers, batch: Pairs, words: Vocabulary, dev
     target = torch.arange(len(labels), device=device)
     loss = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
     figures = {"match": float((logits.argmax(1) == target).float().mean())}
-    for name, head, truth in zip(("kind", "colour", "motion"), towers.cells, (batch.kinds, batch.colours, batch.motions), strict=True):
-        truth = truth.to(device)
-        guess = head(tokens).float()
-        loss = loss + F.cross_entropy(guess.flatten(0, 1), truth.flatten())
-        something = truth > 0
-        figures[f"cell_{name}"] = float((guess.argmax(-1) == truth)[something].float().mean())
-    return loss, figures
+    cells, cell_figures = cell_loss(
+        towers, tokens, torch.stack([batch.kinds, batch.colours, batch.motions], 1).to(device)
+    )
+    return loss + cells, {**figures, **cell_figures}
+
+
+def cell_loss(towers: Towers, tokens: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Each visual token names what stands in its cell: tokens `[P, n, D]`, truth int64 `[P, 3, n]`."""
+    total, figures = torch.zeros((), device=tokens.device), {}
+    for index, (name, head) in enumerate(zip(("kind", "colour", "motion"), towers.cells, strict=True)):
+        guess, right = head(tokens).float(), truth[:, index]
+        total = total + F.cross_entropy(guess.flatten(0, 1), right.flatten())
+        something = right > 0
+        figures[f"cell_{name}"] = (
+            float((guess.argmax(-1) == right)[something].float().mean()) if something.any() else 1.0
+        )
+    return total, figures
 
 
 def see(model: Any, pixels: Tensor) -> Tensor:
@@ -138,12 +153,13 @@ GEOMETRY: Final = FrameGeometry(
 )
 
 
-def stage2_logits(model: Any, batch: Rows, words: Vocabulary, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def stage2_logits(
+    model: Any, batch: Rows, tokens: Tensor | None, words: Vocabulary, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     """Logits at the places that must predict something: (logits [M, V], rows [M], columns [M])."""
     ids = batch.ids.to(device)
     embeds = model.model.language_model.embed_tokens(ids)
-    if batch.pixels.shape[1]:
-        tokens = see(model, batch.pixels.to(device))
+    if tokens is not None:
         embeds = embeds.masked_scatter((ids == words.video)[..., None], tokens.to(embeds.dtype))
     branch = batch.branch.to(device)
     hidden = model.model.language_model(
@@ -153,11 +169,19 @@ def stage2_logits(model: Any, batch: Rows, words: Vocabulary, device: torch.devi
     return model.lm_head(hidden[rows, columns]).float(), rows, columns
 
 
-def stage2_loss(model: Any, batch: Rows, words: Vocabulary, device: torch.device) -> tuple[Tensor, dict[str, float]]:
-    logits, rows, columns = stage2_logits(model, batch, words, device)
+def stage2_loss(
+    model: Any, towers: Towers, batch: Rows, words: Vocabulary, device: torch.device
+) -> tuple[Tensor, dict[str, float]]:
+    """Weighted cross entropy of all answers; the cells' losses go on, so that the tower keeps seeing small things."""
+    tokens = see(model, batch.pixels.to(device)) if batch.pixels.shape[1] else None
+    logits, rows, columns = stage2_logits(model, batch, tokens, words, device)
     losses = F.cross_entropy(logits, batch.targets.to(device)[rows, columns], reduction="none")
     weights = batch.weights.to(device)[rows, columns]
-    return (losses * weights).sum() / weights.sum(), {}
+    loss = (losses * weights).sum() / weights.sum()
+    if tokens is None:
+        return loss, {}
+    cells, figures = cell_loss(towers, tokens, batch.cells.flatten(0, 1).to(device))
+    return loss + CELL_SHARE * cells, {**figures, "text": loss.item()}
 
 
 @torch.inference_mode()
@@ -166,7 +190,8 @@ def exact_by_kind(model: Any, batches: list[Rows], words: Vocabulary, device: to
     right: dict[str, list[bool]] = defaultdict(list)
     for batch in batches:
         with autocast(device):
-            logits, rows, columns = stage2_logits(model, batch, words, device)
+            tokens = see(model, batch.pixels.to(device))
+            logits, rows, columns = stage2_logits(model, batch, tokens, words, device)
         correct = (logits.argmax(-1).cpu() == batch.targets[rows.cpu(), columns.cpu()]).tolist()
         verdicts: dict[tuple[int, int], bool] = {}
         for row, column, good in zip(rows.tolist(), columns.tolist(), correct, strict=True):
@@ -181,96 +206,132 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-# ---- a run -------------------------------------------------------------------------------------------------------------
+# ---- a run
+
+
+class Run:
+    """A stage's whole state: what is learnt, its running average (EMA), the optimizer, and how far it is."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        config.out.mkdir(parents=True, exist_ok=True)
+        self.config, self.device = config, device
+        self.tokenizer = load_tokenizer(config.out, config.seed)
+        self.model = student.new_model(self.tokenizer, config.seed).to(device)
+        self.towers = Towers(student.VOCABULARY, self.model.config.text_config.hidden_size).to(device)
+        self.learner = nn.ModuleDict({"model": self.model, "towers": self.towers})
+        self.optimizer = torch.optim.AdamW(_groups(self.learner, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
+        self.average = copy.deepcopy(self.learner.state_dict())
+        self.step, self.elapsed_s = 0, 0.0
+
+    @property
+    def progress(self) -> float:
+        """How much of the stage's time is over, 0..1."""
+        return min(self.elapsed_s / (self.config.minutes * 60), 1.0)
+
+    def file(self, stage: int) -> Path:
+        return self.config.out / f"stage{stage}.pt"
+
+    def start(self, *, resume: bool) -> None:
+        """Go on from this stage's own state, or begin with what the stage before it learnt."""
+        stage = self.config.stage
+        if resume and self.file(stage).exists():
+            state = torch.load(self.file(stage), map_location=self.device, weights_only=True)
+            self.learner.load_state_dict(state["learner"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average, self.step, self.elapsed_s = state["average"], state["step"], state["elapsed_s"]
+        elif stage > 1:
+            before = torch.load(self.file(stage - 1), map_location=self.device, weights_only=True)["average"]
+            self.learner.load_state_dict(_with_words(before) if stage == 2 else before)
+            self.average = copy.deepcopy(self.learner.state_dict())
+
+    def update(self, loss: Tensor) -> None:
+        """One step of the optimizer and of the average."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * _schedule(self.step, self.progress, self.config.warmup_steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))  # a young average forgets quickly
+        with torch.no_grad():
+            for name, value in self.learner.state_dict().items():
+                self.average[name].lerp_(value, 1 - keep)
+        self.step += 1
+
+    def save(self) -> None:
+        """The state, in place of the last one only once it is whole."""
+        state = {
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+        }
+        temporary = self.file(self.config.stage).with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(self.file(self.config.stage))
+
+    def averaged_model(self) -> Any:
+        """A copy of the model with the averaged weights, for looking at."""
+        model = student.new_model(self.tokenizer, self.config.seed).to(self.device).eval()
+        prefix = "model."
+        own = {name.removeprefix(prefix): value for name, value in self.average.items() if name.startswith(prefix)}
+        model.load_state_dict(own)
+        return model
 
 
 def train(config: TrainConfig, *, resume: bool) -> None:
     """One stage, from its predecessor's weights (or its own state, with `resume`) to `<out>/model`."""
     torch.set_num_threads(config.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = load_tokenizer(config.out, config.seed)
-    words = Vocabulary(tokenizer)
-    model = student.new_model(tokenizer, config.seed).to(device)
-    towers = Towers(student.VOCABULARY, model.config.text_config.hidden_size).to(device)
-    learner = nn.ModuleDict({"model": model, "towers": towers}) if config.stage == 1 else nn.ModuleDict({"model": model})
-    state_file = config.out / f"stage{config.stage}.pt"
-    optimizer = torch.optim.AdamW(_groups(learner, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
-    average = copy.deepcopy(learner.state_dict())
-    step, elapsed_s = 0, 0.0
-    if resume and state_file.exists():
-        state = torch.load(state_file, map_location=device, weights_only=True)
-        learner.load_state_dict(state["learner"])
-        optimizer.load_state_dict(state["optimizer"])
-        average, step, elapsed_s = state["average"], state["step"], state["elapsed_s"]
-    elif config.stage > 1:
-        before = torch.load(config.out / f"stage{config.stage - 1}.pt", map_location=device, weights_only=True)
-        weights = {k.removeprefix("model."): v for k, v in before["average"].items() if k.startswith("model.")}
-        if config.stage == 2:
-            weights = _with_words(weights, before["average"])
-        model.load_state_dict(weights)
-        average = copy.deepcopy(learner.state_dict())
-    (config.out / f"stage{config.stage}.json").write_text(json.dumps(_record(config, model), indent=2) + "\n")
-    log = (config.out / "metrics.jsonl").open("a", encoding="utf-8")
-    batches = _stream(config, words, step)
+    run = Run(config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    run.start(resume=resume)
+    words = Vocabulary(run.tokenizer)
+    (config.out / f"stage{config.stage}.json").write_text(json.dumps(_record(run), indent=2) + "\n")
+    batches = _stream(config, words, run.step)
     held_out = _held_out(words) if config.stage > 1 else []
-    limit_s = config.minutes * 60
-    saved_at = shown_at = time.monotonic()
-    figures_sum: dict[str, float] = defaultdict(float)
-    while elapsed_s < limit_s:
+    log = _Log(config)
+    saved_at = time.monotonic()
+    while run.progress < 1:
         began = time.monotonic()
         batch = next(batches)
         waited_s = time.monotonic() - began
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * _schedule(step, elapsed_s / limit_s, config.warmup_steps)
-        with autocast(device):
+        with autocast(run.device):
             if config.stage == 1:
-                loss, figures = stage1_loss(model, towers, batch, words, device)
+                loss, figures = stage1_loss(run.model, run.towers, batch, words, run.device)
             else:
-                loss, figures = stage2_loss(model, batch, words, device)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(learner.parameters(), config.clip_norm)
-        optimizer.step()
-        decay = min(config.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, value in learner.state_dict().items():
-                average[name].lerp_(value, 1 - decay) if value.is_floating_point() else average[name].copy_(value)
-        step += 1
-        elapsed_s += time.monotonic() - began
-        for name, value in {**figures, "loss": loss.item(), "waited_s": waited_s}.items():
-            figures_sum[name] += value
-        if step % LOG_EVERY == 0:
-            mean = {name: round(total / LOG_EVERY, 4) for name, total in figures_sum.items()}
-            seconds = (time.monotonic() - shown_at) / LOG_EVERY
-            _log(log, {"stage": config.stage, "step": step, "minutes": round(elapsed_s / 60, 2), "step_s": round(seconds, 3), **mean})
-            figures_sum.clear()
-            shown_at = time.monotonic()
-        done = elapsed_s >= limit_s
-        if done or time.monotonic() - saved_at > SAVE_EVERY_S:
-            _save(state_file, learner, optimizer, average, step, elapsed_s)
+                loss, figures = stage2_loss(run.model, run.towers, batch, words, run.device)
+        run.update(loss)
+        run.elapsed_s += time.monotonic() - began
+        log.add(run, {**figures, "loss": loss.item(), "waited_s": waited_s, "step_s": time.monotonic() - began})
+        if run.progress >= 1 or time.monotonic() - saved_at > SAVE_EVERY_S:
+            run.save()
             if held_out:
-                _evaluate(log, config, tokenizer, average, held_out, words, device, step, elapsed_s)
-            saved_at = shown_at = time.monotonic()
+                model = run.averaged_model()
+                log.write(run, {"exact": exact_by_kind(model, held_out, words, run.device)})
+                student.save_model(model, run.tokenizer, config.out / "model")
+            saved_at = time.monotonic()
 
 
-def _evaluate(
-    log: Any,
-    config: TrainConfig,
-    tokenizer: Tokenizer,
-    average: dict[str, Tensor],
-    held_out: list[Rows],
-    words: Vocabulary,
-    device: torch.device,
-    step: int,
-    elapsed_s: float,
-) -> None:
-    """Held-out figures of the averaged weights, which are then written in the hub's layout."""
-    model = student.new_model(tokenizer, config.seed).to(device).eval()
-    model.load_state_dict({name.removeprefix("model."): value for name, value in average.items()})
-    figures = exact_by_kind(model, held_out, words, device)
-    _log(log, {"stage": config.stage, "step": step, "minutes": round(elapsed_s / 60, 2), "exact": figures})
-    student.save_model(model, tokenizer, config.out / "model")
+class _Log:
+    """`metrics.jsonl`: the mean of every figure over `LOG_EVERY` steps, and held-out figures at every save."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._file = (config.out / "metrics.jsonl").open("a", encoding="utf-8")
+        self._seen: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, run: Run, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            self._seen[name].append(value)
+        if run.step % LOG_EVERY == 0:
+            self.write(run, {name: round(sum(values) / len(values), 4) for name, values in self._seen.items()})
+            self._seen.clear()
+
+    def write(self, run: Run, figures: dict[str, Any]) -> None:
+        at = {"stage": run.config.stage, "step": run.step, "minutes": round(run.elapsed_s / 60, 2)}
+        line = json.dumps({**at, **figures})
+        print(line, flush=True)
+        self._file.write(line + "\n")
+        self._file.flush()
 
 
 def _held_out(words: Vocabulary) -> list[Rows]:
@@ -286,8 +347,7 @@ def load_tokenizer(out: Path, seed: int) -> Tokenizer:
     """The run's tokenizer, trained at its first start."""
     path = out / "tokenizer.json"
     if not path.exists():
-        tokenizer = student.train_tokenizer(seed)
-        tokenizer.save(str(path))
+        student.train_tokenizer(seed).save(str(path))
     return Tokenizer.from_file(str(path))
 
 
@@ -307,54 +367,31 @@ def _stream(config: TrainConfig, words: Vocabulary, step: int) -> Iterator[Any]:
 
 def _schedule(step: int, progress: float, warmup_steps: int) -> float:
     """Linear warm-up, then a cosine to a fiftieth, of the learning rate at `progress` in [0, 1]."""
-    cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
     return min(1.0, (step + 1) / warmup_steps) * cosine
 
 
 def _groups(learner: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay is for matrices; gains and biases go without."""
     matrices = [p for p in learner.parameters() if p.ndim >= 2]
     others = [p for p in learner.parameters() if p.ndim < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _with_words(weights: dict[str, Tensor], before: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_words(before: dict[str, Tensor]) -> dict[str, Tensor]:
     """The language model starts with the word vectors the text tower learnt, at the scale it was initialised with."""
-    learnt = before["towers.words.weight"]
-    name = "model.language_model.embed_tokens.weight"
-    scale = weights[name].std() / learnt.std()
-    return {**weights, name: learnt * scale, "lm_head.weight": learnt * scale}
+    learnt, name = before["towers.words.weight"], "model.model.language_model.embed_tokens.weight"
+    words = learnt * (before[name].std() / learnt.std())
+    return {**before, name: words, "model.lm_head.weight": words}
 
 
-def _save(path: Path, learner: nn.Module, optimizer: Any, average: dict[str, Tensor], step: int, elapsed_s: float) -> None:
-    state = {
-        "learner": learner.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": average,
-        "step": step,
-        "elapsed_s": elapsed_s,
-    }
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
-
-
-def _record(config: TrainConfig, model: Any) -> dict[str, Any]:
-    revision = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
-    return {
-        **{key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()},
-        "weights": sum(p.numel() for p in model.parameters()),
-        "git": revision.stdout.strip(),
-        "torch": torch.__version__,
-    }
-
-
-def _log(log: Any, figures: dict[str, Any]) -> None:
-    line = json.dumps(figures)
-    print(line, flush=True)
-    log.write(line + "\n")
-    log.flush()
+def _record(run: Run) -> dict[str, Any]:
+    """What makes the run again: its settings, its code, its size."""
+    command = ["git", "rev-parse", "HEAD"]
+    revision = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(run.config).items()}
+    weights = sum(p.numel() for p in run.model.parameters())
+    return {**settings, "weights": weights, "git": revision.stdout.strip(), "torch": torch.__version__}
 
 
 def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path) -> None:
@@ -362,5 +399,8 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path) -
     total = minutes if minutes is not None else (15.0 if torch.cuda.is_available() else 150.0)
     plan = {1: 0.15 * total, 2: 0.85 * total} if stage is None else {stage: total}
     for number, length in plan.items():
-        config = TrainConfig(stage=number, minutes=length, out=out)
-        train(replace(config, pairs_per_batch=160 if number == 1 else 192), resume=resume)
+        # stage 1 counts frame pairs, stage 2 pairs of whole windows
+        train(
+            TrainConfig(stage=number, minutes=length, out=out, pairs_per_batch=160 if number == 1 else 192),
+            resume=resume,
+        )

@@ -197,7 +197,9 @@ def _actor(rng: Rng, kind: str, colour: str | None, size: float, start_s: float,
     near = float(rng.uniform(0.18, 0.84 - travel))
     across = float(rng.uniform(0.25, 0.75))
     begin, finish = (near, near + travel) if motion in ("right", "down") else (near + travel, near)
-    here, there = ((begin, across), (finish, across)) if motion in ("left", "right") else ((across, begin), (across, finish))
+    here, there = (
+        ((begin, across), (finish, across)) if motion in ("left", "right") else ((across, begin), (across, finish))
+    )
     return Actor(kind, colour, size, start_s, end_s, ((start_s, *here), (end_s, *there)), angle=angle)
 
 
