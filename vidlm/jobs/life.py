@@ -32,7 +32,6 @@ from vidlm.store.tables import (
     Claimable,
     FlagRow,
     Job,
-    Outbox,
     Question,
     SegmentRow,
     SpanWork,
@@ -232,12 +231,6 @@ def purged(session: Session, video_id: str) -> None:
     """Every file of a deleted video is gone."""
     video = session.get_one(Video, video_id)
     video.purged_at = clock(session)
-
-
-def is_owed(session: Session, task: Task, target_id: str) -> bool:
-    """Whether the unit still wants a worker."""
-    row = select(Outbox.id).where(Outbox.task == task.value, Outbox.target_id == target_id)
-    return session.exec(row).first() is not None
 
 
 def _lock_job_of_span(session: Session, span_id: str) -> Job | None:

@@ -101,6 +101,14 @@ def resend_lost(session: Session, queue: Queue, waiting: int) -> int:
     return len(rows)
 
 
+def waits_since(session: Session, queues: Sequence[Queue], seconds: float) -> bool:
+    """Whether a wake-up sent to one of `queues` has not been answered for `seconds`."""
+    tasks = [task.value for task in Task if task.queue in queues]
+    before = clock(session) - timedelta(seconds=seconds)
+    query = select(Outbox.id).where(col(Outbox.task).in_(tasks), col(Outbox.sent_at) < before)
+    return session.exec(query.limit(1)).first() is not None
+
+
 def _is(task: Task, target_id: str) -> ColumnElement[bool]:
     return (col(Outbox.task) == task.value) & (col(Outbox.target_id) == target_id)
 

@@ -1,0 +1,179 @@
+"""The tasks. Each is a shell around one stage: claim the row, call the pipeline's plain function, save under the claim.
+
+    prepare(job) -> analyze_span(span) ... -> finish(job)          answer(question)
+
+What goes wrong is settled in one place, `work`: the input's fault ends the job, ours is tried again, a lost lease is
+dropped in silence because somebody else is at it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+from celery import Celery
+
+from vidlm.domain import Segment
+from vidlm.errors import InputError, LeaseLost
+from vidlm.jobs import life
+from vidlm.jobs.claims import Claim, claim, heartbeat
+from vidlm.queue import Task
+from vidlm.store.queries import job_of, segments_of
+from vidlm.store.tables import Job, Question, SpanWork, Video
+from workers.runtime import Runtime
+
+if TYPE_CHECKING:
+    from vidlm.pipeline import Prepared
+
+log = structlog.get_logger(__name__)
+
+Stage = Callable[[Runtime, Claim, threading.Event], None]
+"""A stage's work under a claim. The event is set when the lease is lost, and the work is then in vain."""
+
+
+def prepare(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
+    """Uploaded bytes -> proxy, windows, spans."""
+    from vidlm import pipeline  # noqa: PLC0415  decord and PyAV: not for the relay
+    from vidlm.video.sampling import plan_spans  # noqa: PLC0415
+
+    with runtime.database.read() as session:
+        job = session.get_one(Job, held.target_id)
+        video = session.get_one(Video, job.video_id)
+    if video.blob is None:
+        raise LeaseLost("the video was deleted meanwhile")
+    folder = runtime.blobs.new_work_folder(job.id, held.token)
+    try:
+        prepared = pipeline.prepare(
+            runtime.blobs.path(video.blob),
+            runtime.blobs.path(folder),
+            filename=video.filename or "",
+            geometry=runtime.geometry,
+            settings=runtime.settings,
+        )
+        with runtime.database.write() as session:
+            life.prepared(
+                session,
+                held,
+                document=prepared.to_document(),
+                work_folder=folder,
+                duration_s=prepared.info.duration_s,
+                spans=plan_spans(prepared.windows, runtime.settings.span_s),
+            )
+    except BaseException:
+        runtime.blobs.remove(folder)
+        raise
+    runtime.blobs.keep_only(folder)
+
+
+def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
+    """A run of windows -> their segments."""
+    from vidlm import pipeline  # noqa: PLC0415
+
+    with runtime.database.read() as session:
+        span = session.get_one(SpanWork, held.target_id)
+        job = session.get_one(Job, span.job_id)
+    prepared = _prepared(runtime, job)
+
+    def stop_if_lost(_segment: Segment) -> None:
+        if lost.is_set():
+            raise LeaseLost("the lease ended while the model was at work")
+
+    windows = prepared.windows[span.first_window : span.last_window]
+    segments = pipeline.analyze_windows(prepared, windows, runtime.model(), runtime.policies, stop_if_lost)
+    with runtime.database.write() as session:
+        life.span_analyzed(session, held, segments)
+
+
+def finish(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
+    """All segments -> the document."""
+    from vidlm import pipeline  # noqa: PLC0415
+
+    with runtime.database.read() as session:
+        job = session.get_one(Job, held.target_id)
+        segments = segments_of(session, job.id)
+    prepared = _prepared(runtime, job)
+    analysis = pipeline.finish(prepared, segments, runtime.model(), runtime.policies, runtime.settings)
+    with runtime.database.write() as session:
+        life.finished(session, held, analysis)
+
+
+def answer(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
+    """A question about a ready video -> its answer."""
+    from vidlm.answer import answer_question  # noqa: PLC0415
+
+    with runtime.database.read() as session:
+        question = session.get_one(Question, held.target_id)
+        job = job_of(session, question.video_id)
+    said = answer_question(_prepared(runtime, job), question.text, runtime.model(), runtime.settings)
+    with runtime.database.write() as session:
+        life.answered(session, held, said)
+
+
+STAGES: dict[Task, Stage] = {
+    Task.PREPARE: prepare,
+    Task.ANALYZE_SPAN: analyze_span,
+    Task.FINISH: finish,
+    Task.ANSWER: answer,
+}
+
+
+def work(runtime: Runtime, task: Task, target_id: str) -> str:
+    """Claim one unit, run its stage, settle how it ended. Returns "done", "skipped", "lost", or `gave_up`'s word."""
+    settings = runtime.settings
+    with runtime.database.write() as session:
+        held = claim(session, task, target_id, lease_s=settings.lease_s, max_attempts=settings.max_attempts)
+    if held is None:  # done already, or in other hands: wake-ups may come twice
+        return "skipped"
+    told = log.bind(task=task.value, target=target_id, attempt=held.attempt)
+    began_s = time.monotonic()
+    try:
+        with heartbeat(runtime.database, held, settings.lease_s) as lost:
+            STAGES[task](runtime, held, lost)
+    except LeaseLost as exc:
+        told.warning("task.lost", reason=exc.detail)
+        return "lost"
+    except Exception as exc:  # noqa: BLE001  the one place where work of any kind may fail and a worker must live on
+        return _settle(runtime, held, exc, told)
+    told.info("task.done", seconds=round(time.monotonic() - began_s, 3))
+    return "done"
+
+
+def register(app: Celery, runtime: Runtime) -> None:
+    """Give `app` one Celery task for each of ours."""
+    for task in Task:
+        app.task(name=task.value)(_shell(runtime, task))
+
+
+def _shell(runtime: Runtime, task: Task) -> Callable[[str], None]:
+    def run(target_id: str) -> None:
+        runtime.busy = True
+        try:
+            work(runtime, task, target_id)
+        finally:
+            runtime.busy, runtime.last_active_s = False, time.monotonic()
+
+    return run
+
+
+def _settle(runtime: Runtime, held: Claim, error: Exception, told: structlog.stdlib.BoundLogger) -> str:
+    try:
+        with runtime.database.write() as session:
+            became = life.gave_up(session, held, error, max_attempts=runtime.settings.max_attempts)
+    except LeaseLost:
+        became = "lost"
+    if isinstance(error, InputError):
+        told.info("task.rejected", code=error.code, detail=error.detail)
+    else:
+        told.error("task.failed", became=became, exc_info=error)
+    return became
+
+
+def _prepared(runtime: Runtime, job: Job) -> Prepared:
+    from vidlm import pipeline  # noqa: PLC0415
+
+    if job.prepared is None or job.work_folder is None:
+        raise LeaseLost("the job was deleted meanwhile")
+    return pipeline.Prepared.from_document(job.prepared, runtime.blobs.path(job.work_folder))
