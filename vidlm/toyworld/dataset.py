@@ -25,7 +25,8 @@ from torch import Tensor
 from vidlm import prompts
 from vidlm.model.positions import prompt_positions, text_positions
 from vidlm.toyworld import draw
-from vidlm.toyworld.scene import COLOURS, KINDS, Clip
+from vidlm.toyworld.scene import COLOURS, KINDS, Clip, Scene
+from vidlm.toyworld.student import token_id
 from vidlm.toyworld.tasks import Turn, sample_text_turn, sample_turns
 from vidlm.toyworld.truth import Fact, fact_of, facts_between, place_of
 from vidlm.toyworld.world import Rng, sample_scene, with_camera
@@ -49,7 +50,8 @@ TURN_WEIGHTS: Final = {"caption": 1.5, "when": 1.0, "summary": 1.0, "title": 0.7
 class Rows:
     """Token rows of B windows that share one grid and one number of pairs, padded to L.
 
-    pixels: uint8 [B, 2 * pairs, H, W, 3].  ids, branch: int64 [B, L], branch -1 on padding.  positions: int64 [3, B, L].
+    pixels: uint8 [B, 2 * pairs, H, W, 3].  ids: int64 [B, L].  positions: int64 [3, B, L].
+    branch: int64 [B, L], 0 for the prefix, -1 on padding.
     targets: int64 [B, L], the token each place must predict, -100 elsewhere.  weights: float32 [B, L].
     kinds: for each row, the kind of each of its branches (branch k is kinds[k - 1]).
     cells: int64 [B, pairs, 3, cells], kind, colour and motion of what stands in each visual token's cell.
@@ -85,11 +87,11 @@ class Vocabulary:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self.video = tokenizer.token_to_id("<|video_pad|>")
-        self.vision_start = tokenizer.token_to_id("<|vision_start|>")
-        self.vision_end = tokenizer.token_to_id("<|vision_end|>")
-        self.end = tokenizer.token_to_id("<|im_end|>")
-        self.pad = tokenizer.token_to_id("<|endoftext|>")
+        self.video = token_id(tokenizer, "<|video_pad|>")
+        self.vision_start = token_id(tokenizer, "<|vision_start|>")
+        self.vision_end = token_id(tokenizer, "<|vision_end|>")
+        self.end = token_id(tokenizer, "<|im_end|>")
+        self.pad = token_id(tokenizer, "<|endoftext|>")
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -108,7 +110,7 @@ def sample_window(rng: Rng, pairs: int) -> tuple[Clip, npt.NDArray[np.float64], 
     scene = sample_scene(rng, start_s, start_s + length_s + 0.5)
     if rng.random() < 0.1:
         scene = dataclasses.replace(scene, fade_in_s=0.5)
-    scenes = (scene,)
+    scenes: tuple[Scene, ...] = (scene,)
     if pairs >= 3 and rng.random() < 0.08:  # a cut that shot detection missed
         middle = start_s + round(length_s * float(rng.uniform(0.3, 0.7)) * 2) / 2
         scenes = (
@@ -139,7 +141,7 @@ def soften(rng: Rng, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         for axis in (1, 2):
             luma = (1 - share) * luma + share * 0.5 * (np.roll(luma, 1, axis) + np.roll(luma, -1, axis))
     wide = luma[..., None] + chroma.repeat(2, axis=1).repeat(2, axis=2)
-    return np.clip(wide + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(wide + 0.5, 0, 255), dtype=np.uint8)
 
 
 # ---- stage 2: rows of prefix and branches
@@ -217,7 +219,7 @@ def _stack(
 
 
 def tree_mask(branch: Tensor) -> Tensor:
-    """bool [B, 1, L, L], True where the row's token (dim 2) sees the column's: the prefix, or its own branch, causally."""
+    """bool [B, 1, L, L]: whether a token (dim 2) sees another (dim 3): the prefix or its own branch, causally."""
     length = branch.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=branch.device).tril()
     mine = (branch[:, :, None] == branch[:, None, :]) | (branch[:, None, :] == 0)
@@ -229,7 +231,9 @@ def tree_mask(branch: Tensor) -> Tensor:
 
 def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int = 4) -> Pairs:
     """`count` frame pairs, `per_scene` of them from each scene, with a description and a label for every cell."""
-    pixels, texts, labels = [], [], []
+    pixels: list[npt.NDArray[np.uint8]] = []
+    labels: list[npt.NDArray[np.int64]] = []
+    texts: list[list[str]] = []
     while len(texts) < count:
         clip, times_s, fps = sample_window(rng, int(rng.integers(2, 6)))
         starts = rng.permutation(times_s[:-1])[:per_scene]

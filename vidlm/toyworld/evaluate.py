@@ -1,7 +1,7 @@
 """How good a model is on unseen toy clips, through real files and the product's own pipeline: `vidlm eval`.
 
-Every clip is written by ffmpeg, normalised, decoded, segmented, scored and asked exactly as an upload is; then what came
-out is held against the truth. One row a figure, with a 95% interval that resamples whole clips, and the bar it is held to.
+Every clip is written by ffmpeg, normalised, decoded, segmented, scored and asked exactly as an upload is; then what
+came out is held against the truth. One row a figure, with a 95% interval that resamples whole clips, and its bar.
 """
 
 from __future__ import annotations
@@ -121,9 +121,10 @@ def _observe(seen: Observations, bench: _Bench, rng: Rng) -> None:
     policies = PolicySet(known.version, (*known.policies, *HELD_OUT_POLICIES.values()))
     for segment in bench.analyze(prepared, policies):
         _observe_segment(seen, bench.index, rng, segment, facts_between(clip, _drawn(segment.frame_times_s, form)))
-    _observe_answers(seen, bench, rng, prepared, clip, form)
+    there = facts_between(clip, _drawn(prepared.frame_times_s, form))
+    _observe_answers(seen, bench, rng, prepared=prepared, clip=clip, there=there)
     if bench.index % VARIANT_EVERY == 0:
-        _observe_variants(seen, bench, rng, clip, form)
+        _observe_variants(seen, bench, clip, form)
 
 
 def _drawn(times_s: Sequence[float], form: Form) -> npt.NDArray[np.float64]:
@@ -150,11 +151,12 @@ def _statements(text: str) -> set[str]:
     return {*sentences, *(f"about {subject}" for subject in subjects)}
 
 
-def _observe_answers(seen: Observations, bench: _Bench, rng: Rng, prepared: Prepared, clip: Clip, form: Form) -> None:
-    there = facts_between(clip, _drawn(prepared.frame_times_s, form))
+def _observe_answers(
+    seen: Observations, bench: _Bench, rng: Rng, *, prepared: Prepared, clip: Clip, there: Sequence[Fact]
+) -> None:
     possible = [question for question in questions(rng, there) if _unambiguous(question, clip)]
     asked = [question for question in possible if question.kind in ATTRIBUTES]
-    rng.shuffle(asked)  # type: ignore[arg-type]
+    rng.shuffle(asked)
     rare_first = sorted(asked, key=lambda question: question.kind not in ("order", "count"))
     for question in rare_first[:ASKED]:
         said = answer_question(prepared, question.text, bench.model, bench.settings)
@@ -200,7 +202,7 @@ def _with_held_out(rng: Rng, clip: Clip) -> Clip:
 # ---- the same clip, otherwise
 
 
-def _observe_variants(seen: Observations, bench: _Bench, rng: Rng, clip: Clip, form: Form) -> None:
+def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form) -> None:
     known = load_policies()
     policies = PolicySet(known.version, tuple(policy for policy in known.policies if policy.id in KNOWN_POLICIES))
 

@@ -67,9 +67,17 @@ def train_tokenizer(seed: int = 0) -> Tokenizer:
     return tokenizer
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token that must exist."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise KeyError(token)
+    return int(found)
+
+
 def new_config(tokenizer: Tokenizer) -> Any:
     """The architecture: about six million weights."""
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
+    ids = {token: token_id(tokenizer, token) for token in SPECIAL_TOKENS}
     return Qwen2VLConfig(
         text_config={
             "vocab_size": VOCABULARY,
@@ -107,7 +115,8 @@ def new_config(tokenizer: Tokenizer) -> Any:
 def new_model(tokenizer: Tokenizer, seed: int = 0) -> Any:
     """Fresh weights, float32."""
     torch.manual_seed(seed)
-    return Qwen2VLForConditionalGeneration(new_config(tokenizer)).float()
+    model: Any = Qwen2VLForConditionalGeneration(new_config(tokenizer))
+    return model.float()
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
@@ -197,7 +206,7 @@ def save_model(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
             },
         },
     )
-    end = [tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")]
+    end = [token_id(tokenizer, "<|im_end|>"), token_id(tokenizer, "<|endoftext|>")]
     _write(
         folder / "generation_config.json",
         {"bos_token_id": end[1], "pad_token_id": end[1], "eos_token_id": end, "do_sample": False},

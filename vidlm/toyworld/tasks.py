@@ -1,7 +1,7 @@
 """Questions with known answers about what can be seen, in the product's own prompts. Pure: facts in, turns out.
 
-A `Turn` is one branch after the visual prefix. Every kind of question says who it may be asked of (only where the answer
-is unambiguous), so the same builders serve training and evaluation.
+A `Turn` is one branch after the visual prefix. Every kind of question says who it may be asked of (only where the
+answer is unambiguous), so the same builders serve training and evaluation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vidlm.toyworld.world import SHAPE_COLOURS, THING_COLOURS, Rng, sample_scene
 HELD_OUT: Final = frozenset(
     {("green", "star"), ("purple", "cross"), ("yellow", "triangle"), ("blue", "ring"), ("red", "car")}
 )
-"""Pairs that are drawn and captioned but never asked about as a policy in training: policies "composed of known words"."""
+"""Pairs that are drawn and captioned but never a policy in training: policies "composed of known words"."""
 
 NUMBERS: Final = ("None", "One", "Two", "Three", "Four")
 
@@ -66,7 +66,7 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, count: int = 12) -> list[Tur
     turns += _policy_turns(rng, seen, 4)
     turns += [_composed_turn(rng, seen)]
     asked = questions(rng, seen)
-    rng.shuffle(asked)  # type: ignore[arg-type]
+    rng.shuffle(asked)
     for question in asked[: max(1, count - len(turns) - 3)]:
         turns.append(Turn(question.kind, prompts.answer_request(question.text), question.answer))
     turns += _relevance_turns(rng, seen, asked)
@@ -205,7 +205,7 @@ def _colour(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
     ]
 
 
-def _count(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
+def _count(_: Rng, seen: Sequence[Fact]) -> list[Question]:
     asked = []
     for kind, number in Counter(fact.kind for fact in seen if fact.kind in (*SHAPES, *THINGS)).items():
         if number < len(NUMBERS) and not (kind == "person" and _people(seen)):
@@ -229,7 +229,7 @@ def _direction(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
     ]
 
 
-def _place(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
+def _place(_: Rng, seen: Sequence[Fact]) -> list[Question]:
     still = [fact for fact in _named_once(seen) if fact.place and fact.motion == "still"]
     return [Question("place", f"Where is {fact.definite}?", f"{at_place(fact.place).capitalize()}.") for fact in still]
 
@@ -260,7 +260,7 @@ def _when(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
     ]
 
 
-def _what(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
+def _what(_: Rng, seen: Sequence[Fact]) -> list[Question]:
     asked = [
         Question("what", f"What moves {fact.motion}?", f"{fact.subject.capitalize()}.")
         for fact in _unique(seen, lambda fact: fact.motion)
@@ -277,7 +277,7 @@ def _what(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
     return [Question("what", "What can be seen?", ", ".join(fact.subject for fact in seen).capitalize() + ".")]
 
 
-def _present(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
+def _present(_: Rng, seen: Sequence[Fact]) -> list[Question]:
     return [Question("present", f"Is there {fact.subject}?", "Yes.") for fact in seen[:1]]
 
 

@@ -1,14 +1,15 @@
 """Train the embedded model from nothing: `./run train [--stage N] [--minutes M] [--resume] [--out DIR]`.
 
-Stage 1 (contrastive): the vision tower and a bag-of-words text tower learn to match a frame pair with its description
-    (what, colour, place and direction), as CLIP does (Radford et al. 2021, arXiv:2103.00020); beside it each visual token
-    names what stands in its cell. Without it the language loss sits on a plateau for long before pictures matter.
+Stage 1 (contrastive): the vision tower and a bag-of-words text tower learn to match a frame pair with its
+    description (what, colour, place and direction), as CLIP does (Radford et al. 2021, arXiv:2103.00020); beside it
+    each visual token names what stands in its cell. Without it the language loss sits on a plateau for long.
 Stage 2 (tasks): the whole model on the product's own prompts: captions, policies, attributes, relevance, times, and
     things that are not there, as branches of one shared visual prefix; summaries and titles from text.
 
-A stage's length is wall-clock minutes, so the cosine schedule fits any machine. Every `SAVE_EVERY_S` the whole state goes
-to `<out>/stageN.pt`, and `--resume` goes on from there, after a kill at any step. `<out>/model` holds the averaged (EMA)
-weights in the hub's layout; config, metrics and git revision stand beside them. Rendering happens in worker processes.
+A stage's length is wall-clock minutes, so the cosine schedule fits any machine. Every `SAVE_EVERY_S` the whole state
+goes to `<out>/stageN.pt`, and `--resume` goes on from there, after a kill at any step. `<out>/model` holds the averaged
+(EMA) weights in the hub's layout; config, metrics and git revision stand beside them. Rendering happens in worker
+processes.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Towers(nn.Module):
         self.cells = nn.ModuleList(nn.Linear(width, len(n)) for n in (KIND_NAMES, COLOUR_NAMES, MOTION_NAMES))
 
     def texts(self, descriptions: list[list[list[int]]]) -> Tensor:
-        """Unit vectors `[N, common]` of descriptions given as sentences of token ids: words are a bag within a sentence."""
+        """Unit vectors `[N, common]` of descriptions: lists of sentences, each a bag of token ids."""
         flat = [torch.tensor(ids) for sentences in descriptions for ids in sentences]
         device = self.words.weight.device
         offsets = torch.tensor([0, *np.cumsum([len(ids) for ids in flat])[:-1].tolist()], device=device)
@@ -131,7 +132,7 @@ def cell_loss(towers: Towers, tokens: Tensor, truth: Tensor) -> tuple[Tensor, di
         total = total + F.cross_entropy(guess.flatten(0, 1), right.flatten())
         something = right > 0
         figures[f"cell_{name}"] = (
-            float((guess.argmax(-1) == right)[something].float().mean()) if something.any() else 1.0
+            float(guess.argmax(-1).eq(right)[something].float().mean()) if something.any() else 1.0
         )
     return total, figures
 

@@ -1,4 +1,4 @@
-"""Random clips of the toy world, deterministic by seed. Knows what may happen; not how it is drawn, nor how it is asked.
+"""Random clips of the toy world, deterministic by seed. Knows what may happen; not how it is drawn or asked about.
 
 The sampler keeps truth unambiguous: still actors stand well inside one named place, movers cover a visible distance,
 whatever grows at least doubles, and colours stand out from the background.
@@ -10,10 +10,12 @@ import dataclasses
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from vidlm.toyworld.scene import COLOURS, HAZARDS, SHAPES, THINGS, Actor, Clip, Scene
 
 Rng = np.random.Generator
+Floats = npt.NDArray[np.float64]
 
 TRAIN_SEEDS: Final = range(0, 1 << 40)
 EVAL_SEEDS: Final = range(1 << 40, 1 << 41)
@@ -142,7 +144,7 @@ def _company(rng: Rng, start_s: float, end_s: float, background: Background) -> 
             continue
         size = float(rng.uniform(0.42, 0.62) if kind in HAZARDS else rng.uniform(0.26, 0.48))
         for _ in range(8):
-            actor = _actor(rng, kind, colour, size, *_stay(rng, start_s, end_s))
+            actor = _actor(rng, kind, colour, size, _stay(rng, start_s, end_s))
             if all(_apart(actor, other) for other in actors):
                 names.add((kind, colour))
                 actors.append(actor)
@@ -179,8 +181,9 @@ def _stay(rng: Rng, start_s: float, end_s: float) -> tuple[float, float]:
     return start_s + first, min(end_s, start_s + last)
 
 
-def _actor(rng: Rng, kind: str, colour: str | None, size: float, start_s: float, end_s: float) -> Actor:
-    """An actor that moves, grows or stands, there on `[start_s, end_s)`."""
+def _actor(rng: Rng, kind: str, colour: str | None, size: float, stay: tuple[float, float]) -> Actor:
+    """An actor that moves, grows or stands while it is there, on `[stay[0], stay[1])`."""
+    start_s, end_s = stay
     motion = str(rng.choice(["left", "right", "up", "down", "still", "grows"], p=[0.14, 0.14, 0.14, 0.14, 0.36, 0.08]))
     if kind in ("tree", "house", "fire", "explosion", "fight", "blood") and rng.random() < 0.7:
         motion = "still"
@@ -214,5 +217,6 @@ def _apart(one: Actor, other: Actor) -> bool:
     return bool((gap > reach).all())
 
 
-def _along(actor: Actor, times: np.ndarray, axis: int) -> np.ndarray:
-    return np.interp(times, [key[0] for key in actor.path], [key[axis] for key in actor.path])
+def _along(actor: Actor, times: Floats, axis: int) -> Floats:
+    """One coordinate of an actor's path at some times."""
+    return np.asarray(np.interp(times, [key[0] for key in actor.path], [key[axis] for key in actor.path]))
