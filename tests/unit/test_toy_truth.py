@@ -1,0 +1,104 @@
+"""The truth of a clip and the questions asked of it agree with each other and with what was put there."""
+
+import numpy as np
+import pytest
+
+from vidlm import prompts
+from vidlm.toyworld import tasks, truth, world
+from vidlm.toyworld.scene import COLOURS, HAZARDS, KINDS, Actor, Clip, Scene
+
+
+def clip_of(*actors: Actor, duration_s: float = 6.0) -> Clip:
+    scene = Scene(0.0, duration_s, ((90.0,) * 3, (90.0,) * 3), actors, 0.0, 0)
+    return Clip(duration_s, (scene,), 0.0, 0, (1.0, 1.0), 0.0)
+
+
+RED_CIRCLE = Actor("circle", "red", 0.3, 1.0, 3.0, ((1.0, 0.2, 0.5), (3.0, 0.8, 0.5)))
+KNIFE = Actor("knife", None, 0.5, 0.0, 6.0, ((0.0, 0.5, 0.2),))
+
+
+def test_facts_say_what_which_way_where_and_when() -> None:
+    knife, circle = truth.facts(clip_of(RED_CIRCLE, KNIFE))
+    assert (knife.name, knife.motion, knife.place) == ("knife", "still", "top")
+    assert (circle.name, circle.motion, circle.place) == ("red circle", "right", None)
+    assert (circle.start_s, circle.end_s) == (1.0, 3.0)
+    assert truth.caption([knife, circle]) == "A knife is at the top. A red circle moves right."
+
+
+def test_only_what_a_sampled_frame_shows_is_known() -> None:
+    clip = clip_of(RED_CIRCLE)
+    assert truth.facts_between(clip, [0.0, 0.5]) == []
+    (seen,) = truth.facts_between(clip, [0.0, 0.5, 1.0, 1.5])
+    assert (seen.start_s, seen.end_s) == (1.0, 2.0)
+    assert truth.facts_between(clip, [3.0, 3.5]) == []  # half open: gone at its end
+
+
+def test_every_hazard_belongs_to_a_policy_of_the_taxonomy() -> None:
+    known = tasks.built_in_policies()
+    assert set(truth.POLICIES_OF) == set(HAZARDS)
+    assert {policy for policies in truth.POLICIES_OF.values() for policy in policies} <= set(known)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_questions_have_one_answer_and_it_is_true(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    clip = world.sample_clip(rng, duration_s=8.0)
+    seen = truth.facts_between(clip, np.arange(16) / 2)
+    for question in tasks.questions(rng, seen):
+        named = [fact for fact in seen if f"{fact.definite} " in question.text.replace("?", " ").replace(",", " ")]
+        if question.kind == "direction":
+            assert [f"{fact.motion}." for fact in named if fact.motion != "still"][-1] == question.answer.lower()
+        if question.kind == "colour":
+            kinds = [fact for fact in seen if f" {fact.noun}?" in question.text or f" {fact.noun} " in question.text]
+            assert {fact.colour for fact in kinds} == {question.answer.rstrip(".").lower()}
+        if question.kind == "count":
+            counted = [fact for fact in seen if tasks.plural(fact.kind) in question.text.split()]
+            assert tasks.NUMBERS[len(counted)] == question.answer.rstrip(".")
+        if question.kind == "when":
+            start_s, end_s = prompts.times_in(question.answer)
+            assert any((fact.start_s, fact.end_s) == (start_s, end_s) for fact in named)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_said_to_be_absent_is(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    seen = truth.facts(world.sample_clip(rng, duration_s=6.0))
+    fact = tasks.absent_fact(rng, seen)
+    assert fact.name not in {there.name for there in seen}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_policy_turns_tell_the_truth_and_never_ask_held_out_pairs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    seen = truth.facts(world.sample_clip(rng, duration_s=6.0))
+    holding = {policy for fact in seen for policy in fact.policies}
+    asked = {prompts.policy_question(policy): policy.id for policy in tasks.built_in_policies().values()}
+    turns = tasks.sample_turns(rng, seen)
+    for turn in turns:
+        if turn.kind == "policy":
+            assert turn.answer == tasks.yes_no(asked[turn.request] in holding)
+        if turn.kind == "composed":
+            assert not any(f"{colour} {kind}" in turn.request for colour, kind in tasks.HELD_OUT)
+
+
+def test_worlds_are_the_same_for_the_same_seed_and_hold_only_known_things() -> None:
+    one = world.sample_clip(np.random.default_rng(3), duration_s=30.0)
+    other = world.sample_clip(np.random.default_rng(3), duration_s=30.0)
+    assert one == other
+    assert one != world.sample_clip(np.random.default_rng(4), duration_s=30.0)
+    assert one.scenes[0].start_s == 0.0
+    assert one.scenes[-1].end_s == one.duration_s
+    for before, after in zip(one.scenes, one.scenes[1:], strict=False):
+        assert before.end_s == after.start_s
+    for scene in one.scenes:
+        for actor in scene.actors:
+            assert actor.kind in KINDS
+            assert actor.colour is None or actor.colour in COLOURS
+            assert scene.start_s <= actor.start_s < actor.end_s <= scene.end_s
+
+
+def test_summaries_name_every_part_in_order_hazards_first() -> None:
+    knife, circle = truth.facts(clip_of(RED_CIRCLE, KNIFE))
+    assert tasks.summary([[circle], [], [circle, knife]]) == "First a red circle, then a knife and a red circle."
+    assert tasks.summary([[], []]) == "Nothing happens."
+    assert tasks.title([[circle, knife]]) == "A knife and a red circle"
