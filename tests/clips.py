@@ -1,8 +1,8 @@
 """Real clips whose truth is known: every frame carries its own number as eight black or white blocks.
 
-Written with imageio-ffmpeg's binary, 160 x 120 and a few seconds long, in whatever codec, container and odd shape a test
-asks for. The number survives lossy coding, scaling and a quarter turn, so a frame that comes out of the pipeline says by
-itself which source frame it was, and `Clip.times_s` says when that one was due.
+Written with imageio-ffmpeg's binary, 160 x 120 and a few seconds long, in whatever codec, container and odd shape a
+test asks for. The number survives lossy coding, scaling and a quarter turn, so a frame that comes out of the pipeline
+says by itself which source frame it was, and `Clip.times_s` says when that one was due.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ def numbered(
 
 
 def variable_rate(path: Path) -> Clip:
-    """25 frames at 25 a second, 10 at 5 a second, 25 at 12.5 a second: 5 s on a clock of 1/50 s."""
+    """25 frames at 25 a second, 10 at 5 a second, 25 at 12.5 a second, on a clock of 1/50 s; the last lasts a tick."""
     ticks = [*(2 * n for n in range(25)), *(50 + 10 * n for n in range(10)), *(150 + 4 * n for n in range(25))]
     expression = "if(lt(N,25),2*N,if(lt(N,35),50+10*(N-25),150+4*(N-35)))/(50*TB)"
     numbered(path, "-vf", f"settb=1/50,setpts='{expression}'", "-fps_mode", "passthrough", *H264, frames=60, fps=50)
-    return Clip(path, tuple(tick / 50 for tick in ticks), 5.0)
+    return Clip(path, tuple(tick / 50 for tick in ticks), 4.94)
 
 
 def rewrapped(clip: Clip, path: Path, *output: str, inputs: Sequence[str] = (), before: Sequence[str] = ()) -> Clip:
@@ -107,8 +107,8 @@ def edit_listed(clip: Clip, path: Path, start_s: float) -> Clip:
 def resolution_changing(path: Path, folder: Path) -> Clip:
     """MPEG-TS of 2 s at 160x120, then 2 s at 320x240."""
     parts = [folder / "small.ts", folder / "large.ts"]
-    numbered(parts[0], *H264, frames=50)
-    numbered(parts[1], *H264, "-output_ts_offset", "2", frames=50, first=50, size=(320, 240))
+    numbered(parts[0], *H264, "-bf", "0", frames=50)
+    numbered(parts[1], *H264, "-bf", "0", "-output_ts_offset", "2", frames=50, first=50, size=(320, 240))
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return Clip(path, tuple(n / FPS for n in range(100)), 4.0)
 
@@ -138,3 +138,87 @@ def with_duration_claim(clip: Clip, path: Path, seconds: int) -> Clip:
         struct.pack_into(">I", data, at, min(seconds * scale, 2**32 - 1))
     path.write_bytes(data)
     return Clip(path, clip.times_s, clip.duration_s)
+
+
+def joined(path: Path, folder: Path) -> Clip:
+    """Two MPEG-TS files of 2 s, one behind the other, each with a clock that starts anew."""
+    parts = [folder / "first.ts", folder / "second.ts"]
+    numbered(parts[0], *H264, "-bf", "0", frames=50)
+    numbered(parts[1], *H264, "-bf", "0", frames=50, first=50)
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return Clip(path, tuple(n / FPS for n in range(100)), 4.0)
+
+
+def late_video(path: Path, folder: Path, delay_s: float) -> Clip:
+    """Sound from the start and video that begins `delay_s` later."""
+    clip = numbered(folder / "punctual.mp4")
+    sound = ("-f", "lavfi", "-i", "sine=d=4")
+    video = ("-itsoffset", str(delay_s), "-i", str(clip.path))
+    ffmpeg(*sound, *video, "-map", "1:v", "-map", "0:a", "-c:v", "copy", "-c:a", "aac", str(path))
+    return Clip(path, tuple(time + delay_s for time in clip.times_s), clip.duration_s + delay_s)
+
+
+def with_cover_and_sound(clip: Clip, path: Path) -> Clip:
+    """The cover is larger than the video and comes first."""
+    inputs = ("-f", "lavfi", "-i", "color=blue:s=640x480:d=0.04", "-i", str(clip.path), "-f", "lavfi", "-i", "sine=d=3")
+    streams = ("-map", "0", "-map", "1", "-map", "2", "-c:v:0", "mjpeg", "-disposition:v:0", "attached_pic")
+    ffmpeg(*inputs, *streams, "-pix_fmt:v:0", "yuvj420p", "-c:v:1", "copy", "-c:a", "aac", str(path))
+    return Clip(path, clip.times_s, clip.duration_s)
+
+
+def song_with_cover(path: Path) -> Path:
+    inputs = ("-f", "lavfi", "-i", "sine=d=1", "-f", "lavfi", "-i", "color=blue:s=64x64:d=0.04")
+    ffmpeg(
+        *inputs,
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c:a",
+        "aac",
+        "-c:v",
+        "mjpeg",
+        "-pix_fmt",
+        "yuvj420p",
+        "-disposition:v:0",
+        "attached_pic",
+        "-f",
+        "mp4",
+        str(path),
+    )
+    return path
+
+
+def init_segment(clip: Clip, path: Path) -> Path:
+    """The part of a fragmented MP4 that describes the stream, without any of it."""
+    whole = rewrapped(clip, path.with_name("whole.mp4"), "-movflags", "frag_keyframe+empty_moov").path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"moof") - 4])
+    return path
+
+
+def encrypted(clip: Clip, path: Path) -> Path:
+    key, kid = "76a6c65c5ea762046bd749a2e632ccbb", "a7e61c373e219033c21091fa607bf3b8"
+    rewrapped(clip, path, "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", key, "-encryption_kid", kid)
+    return path
+
+
+def with_broken_index(clip: Clip, path: Path) -> Path:
+    """An MP4 whose movie box holds noise."""
+    data = bytearray(clip.path.read_bytes())
+    begin = data.index(b"moov") + 4
+    data[begin:] = np.random.default_rng(0).bytes(len(data) - begin)
+    path.write_bytes(data)
+    return path
+
+
+def with_long_frames(clip: Clip, path: Path, seconds: int) -> Path:
+    """An MP4 whose frames claim to last `seconds` together (`stts`: version, count, then samples and their length)."""
+    plain = rewrapped(clip, path.with_name("plain.mp4"), "-use_editlist", "0")
+    data = bytearray(plain.path.read_bytes())
+    at = data.index(b"stts") + 12
+    samples = struct.unpack_from(">I", data, at)[0]
+    media = data.index(b"mdhd") + 4
+    scale = struct.unpack_from(">I", data, media + 12)[0]
+    struct.pack_into(">II", data, at, samples, min(seconds * scale // samples, 2**31 - 1))
+    path.write_bytes(data)
+    return path

@@ -1,9 +1,9 @@
-"""The last thing that runs before a decoder does: puts limits on its own process, then becomes the program it was given.
+"""The last thing that runs before a decoder does: limits its own process, then becomes the program it was given.
 
 A program, not a module: `python -I -S confine.py LIMITS PROGRAM ARGUMENT...`, LIMITS being a JSON object of `resource`
-names (without `RLIMIT_`) to numbers, plus `parent`, the process that must be alive. It knows nothing of video. It exists
-because limits set between fork and exec from a threaded Python (`preexec_fn`) can deadlock; here exec happens first.
-Exit status 127: the program could not be started.
+names (without `RLIMIT_`) to numbers, plus `parent`, the process that must be alive. It knows nothing of video. It
+exists because limits set between fork and exec from a threaded Python (`preexec_fn`) can deadlock; here exec happens
+first. Exit status 127: the program could not be started.
 """
 
 import json

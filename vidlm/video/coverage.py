@@ -1,9 +1,9 @@
 """What of a video was seen. PURE: times in, gaps out. Every doubt becomes a gap: "unseen" is never "safe".
 
-    due      |  |  |  |  |  |  |  |  |  |  |        frames the file holds
-    damage            x                             packets the decoder complained of
-    keys     K           K           K              frames that decode without others
-    gap               [==)                          from the damage to the next key frame
+due      |  |  |  |  |  |  |  |  |  |  |        frames the file holds
+damage            x                             packets the decoder complained of
+keys     K           K           K              frames that decode without others
+gap               [==)                          from the damage to the next key frame
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vidlm.domain import Coverage, Gap
 
 
 def cover(duration_s: float, gaps: Iterable[Gap]) -> Coverage:
-    """Coverage of `[0, duration_s)` less the gaps; those that touch or overlap become one, under the first one's reason."""
+    """Coverage of `[0, duration_s)` less the gaps; gaps that touch become one, with the first one's reason."""
     merged: list[Gap] = []
     for gap in sorted(gaps, key=lambda g: (g.start_s, g.end_s)):
         start, end = max(0.0, gap.start_s), min(gap.end_s, duration_s)
@@ -31,12 +31,14 @@ def cover(duration_s: float, gaps: Iterable[Gap]) -> Coverage:
     return Coverage(seconds_seen=max(0.0, duration_s - unseen_s), seconds_total=duration_s, gaps=tuple(merged))
 
 
-def damage_gaps(bad_s: Iterable[float], key_times_s: npt.NDArray[np.float64], duration_s: float) -> list[Gap]:
-    """From each damaged packet to the next key frame: what lies between was predicted from what is broken."""
+def damage_gaps(
+    bad_s: Iterable[float], key_times_s: npt.NDArray[np.float64], duration_s: float, reason: str
+) -> list[Gap]:
+    """From each damaged or missing packet to the next key frame: what lies between was predicted from it."""
     gaps = []
     for start in bad_s:
         after = key_times_s[key_times_s > start]
-        gaps.append(Gap(start, float(after[0]) if len(after) else duration_s, "damaged"))
+        gaps.append(Gap(start, float(after[0]) if len(after) else duration_s, reason))
     return gaps
 
 
@@ -45,7 +47,8 @@ def stale_gaps(
 ) -> list[Gap]:
     """Where a sample shows an old frame although the file holds a newer one that was due: frames were lost in decoding.
 
-    sample_s[n]: the time asked for.  shown_s[n]: the time of the source frame that was given.  due_s: all the file holds.
+    sample_s[n]: the time asked for.  shown_s[n]: the time of the source frame that was given.  due_s: all the file
+    holds.
     """
     gaps = []
     for time, shown in zip(sample_s, shown_s, strict=True):
@@ -56,10 +59,12 @@ def stale_gaps(
     return gaps
 
 
-def tail_gap(sample_s: Sequence[float], shown_s: Sequence[float], readable_s: float, duration_s: float, step_s: float) -> list[Gap]:
-    """The end that nobody saw: what was cut off the file, or what follows the last sample by more than a sampling step."""
+def tail_gap(
+    sample_s: Sequence[float], shown_s: Sequence[float], readable_s: float, duration_s: float, step_s: float
+) -> list[Gap]:
+    """The end that nobody saw: what was cut off the file, or lies more than a sampling step behind the last sample."""
     if readable_s < duration_s - 1e-3:
-        cut = [Gap(readable_s, duration_s, "the file is cut")]
+        cut = [Gap(readable_s, duration_s, "the file ends or cannot be read any further")]
     else:
         cut = []
     seen_s = min(sample_s[-1], readable_s)

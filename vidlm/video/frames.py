@@ -19,8 +19,8 @@ from vidlm.errors import ToolError
 def read_frames(proxy: Path, frame_times_s: Sequence[float], *, first: int = 0, last: int | None = None) -> FrameBatch:
     """Frames `[first, last)` of a proxy, by index; `last=None` means to the end.
 
-    `frame_times_s` are the times of all its frames, as `Normalized.frame_times_s` holds them: uint8 RGB comes back with the
-    times that belong to it. Raises `ToolError` if the proxy is not the file those times were made for.
+    `frame_times_s` are the times of all its frames, as `Normalized.frame_times_s` holds them: uint8 RGB comes back
+    with the times that belong to it. Raises `ToolError` if the proxy is not the file those times were made for.
     """
     last = len(frame_times_s) if last is None else last
     if not 0 <= first < last <= len(frame_times_s):

@@ -53,8 +53,9 @@ def normalize(
 ) -> Normalized:
     """Turn `source` into `work_dir/proxy.mp4` and `work_dir/poster.jpg`; both appear whole or not at all.
 
-    `fit(height, width)` maps the displayed size to the proxy's, both even. `filename` is kept as it is and used for nothing.
-    Raises `MediaError` for a file that cannot be analysed, `ToolError` or `StorageError` for a machine that cannot do it.
+    `fit(height, width)` maps the displayed size to the proxy's, both even. `filename` is kept as it is and used for
+    nothing. Raises `MediaError` for a file that cannot be analysed, `ToolError` or `StorageError` for a machine that
+    cannot do it.
     """
     sha256, layout = _read_source(source, limits)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,9 @@ def _plan(report: SourceReport, sample_fps: float, fit: Callable[[int, int], tup
     try:
         height, width = fit(report.height, report.width)
     except ValueError as exc:
-        raise MediaError("too_large_dimensions", f"{report.width}x{report.height} is too long and thin to be shown to a model") from exc
+        raise MediaError(
+            "too_large_dimensions", f"{report.width}x{report.height} is too long and thin to be shown to a model"
+        ) from exc
     return ProxyPlan(rate=Fraction(sample_fps).limit_denominator(1001), width=width, height=height)
 
 
@@ -107,12 +110,13 @@ def _coverage(folder: Path, report: SourceReport, plan: ProxyPlan, run: ProxyRun
     step_s = float(1 / plan.rate)
     gaps = seen.tail_gap(run.times_s, run.shown_s, report.readable_s, report.duration_s, step_s)
     gaps += seen.stale_gaps(run.times_s, run.shown_s, report.times_s, tolerance_s=max(0.5, 3 / report.fps))
+    gaps += seen.damage_gaps(report.lossy_s, report.key_times_s, report.duration_s, "missing from the file")
     if run.complaints:
         bad_s = find_damage(folder, _SOURCE, report, decode_deadline_s(report, limits))
         if bad_s is None:
             gaps.append(Gap(0.0, report.duration_s, "damaged somewhere"))
         else:
-            gaps += seen.damage_gaps(bad_s, report.key_times_s, report.duration_s)
+            gaps += seen.damage_gaps(bad_s, report.key_times_s, report.duration_s, "damaged")
     return seen.cover(report.duration_s, gaps)
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from vidlm.video.report import Limits, SourceReport
 PROXY: Final = "proxy.mp4"
 POSTER: Final = "poster.jpg"
 _SHOWN: Final = "shown.txt"
+_NO_PTS: Final = -(2**63)  # AV_NOPTS_VALUE
 _POSTER_SIDE: Final = 640
 _THREADS: Final = min(4, os.cpu_count() or 1)
 
@@ -78,12 +80,15 @@ def decode_deadline_s(report: SourceReport, limits: Limits) -> float:
 def proxy_command(name: str, report: SourceReport, plan: ProxyPlan, limits: Limits, *, first_only: bool) -> list[str]:
     """The ffmpeg command line: one input, one decode, two outputs.
 
-    `round=up` without a start time puts at n/rate the frame that is on screen then (the default is up to half a step late),
-    and goes on at the right time when a change of resolution rebuilds the filters. Only the first frame is moved, to 0.
+    `round=up` without a start time puts at n/rate the frame that is on screen then (the default is up to half a step
+    late), and goes on at the right time when a change of resolution rebuilds the filters. Only the first frame is
+    moved, to 0.
     """
     rate = f"{plan.rate.numerator}/{plan.rate.denominator}"
     early_s = report.times_s[0] + 1e-3
-    sample = "select=eq(n\\,0),setpts=0" if first_only else f"setpts='if(lte(T,{early_s:.6f}),0,PTS)',fps={rate}:round=up"
+    sample = (
+        "select=eq(n\\,0),setpts=0" if first_only else f"setpts='if(lte(T,{early_s:.6f}),0,PTS)',fps={rate}:round=up"
+    )
     clean = "setsar=1,format=yuv420p"
     size = f"scale={plan.width}:{plan.height}:flags=bicubic:out_color_matrix=bt601:out_range=tv"
     poster_width, poster_height = _poster_size(report)
@@ -94,10 +99,20 @@ def proxy_command(name: str, report: SourceReport, plan: ProxyPlan, limits: Limi
         source,
         f"file:{POSTER}",
         vf=f"select=gte(t\\,{at_s:.3f}),scale={poster_width}:{poster_height}:out_range=pc,setsar=1,format=yuvj420p",
-        **{"frames:v": 1, "q:v": 4, "update": 1, "f": "image2", "fflags": "+bitexact", "flags:v": "+bitexact", "an": None},
+        **{
+            "frames:v": 1,
+            "q:v": 4,
+            "update": 1,
+            "f": "image2",
+            "fflags": "+bitexact",
+            "flags:v": "+bitexact",
+            "an": None,
+        },
     )
     # a poster that finds no frame is no error: it is made from the proxy then
-    both = ffmpeg.merge_outputs(proxy, poster).global_args("-hide_banner", "-nostdin", "-loglevel", "level+error", "-filter_threads", "1")
+    both = ffmpeg.merge_outputs(proxy, poster).global_args(
+        "-hide_banner", "-nostdin", "-loglevel", "level+error", "-filter_threads", "1"
+    )
     command: list[str] = both.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
     return command
 
@@ -109,19 +124,26 @@ def _input_options(report: SourceReport, limits: Limits) -> dict[str, Any]:
         "max_pixels": limits.max_pixels,
         "threads": _THREADS,
     }
-    if report.discontinuous and report.times_s[0] > 0:  # ffmpeg starts such files at their first video frame
-        options["itsoffset"] = f"{report.times_s[0]:.6f}"
+    if report.shift_s:
+        options["itsoffset"] = f"{report.shift_s:.6f}"
     return options
 
 
 def _proxy_options(plan: ProxyPlan, first_only: bool) -> dict[str, Any]:
-    """H.264 that is as good as the source to a model and seeks cheaply: no B-frames, a key frame every four seconds."""
+    """H.264 that is as good as the source to a model and seeks cheaply and exactly.
+
+    No B-frames and a key frame every four seconds, never elsewhere: where x264 puts key frames at cuts as well, decord
+    returns wrong frames after a seek, and not the same ones each time.
+    """
+    group = max(1, round(4 * plan.rate))
     options: dict[str, Any] = {
         "c:v": "libx264",
         "preset": "veryfast",
         "crf": 12,
         "bf": 0,
-        "g": max(1, round(4 * plan.rate)),
+        "g": group,
+        "keyint_min": group,
+        "sc_threshold": 0,
         "threads": 1,
         "an": None,
         "map_metadata": -1,
@@ -137,7 +159,9 @@ def _proxy_options(plan: ProxyPlan, first_only: bool) -> dict[str, Any]:
     return {**options, "frames:v": 1} if first_only else options
 
 
-def _run(folder: Path, name: str, report: SourceReport, plan: ProxyPlan, limits: Limits, *, first_only: bool) -> ProxyRun:
+def _run(
+    folder: Path, name: str, report: SourceReport, plan: ProxyPlan, limits: Limits, *, first_only: bool
+) -> ProxyRun:
     command = proxy_command(name, report, plan, limits, first_only=first_only)
     samples = report.duration_s * plan.rate + 2
     confinement = sandbox.Confinement(
@@ -161,7 +185,7 @@ def _run(folder: Path, name: str, report: SourceReport, plan: ProxyPlan, limits:
 def _read_shown(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """ffmpeg's own account of what it gave the encoder: a line a frame, `pts time_base source_pts source_time_base`."""
     rows = list(_shown_rows(path)) if path.is_file() else []
-    if any(later <= earlier for (earlier, _), (later, _) in zip(rows, rows[1:], strict=False)):
+    if any(later <= earlier for (earlier, _), (later, _) in pairwise(rows)):
         raise MediaError("decode_failed", "the video's times run backwards")
     return tuple(time for time, _ in rows), tuple(shown for _, shown in rows)
 
@@ -169,8 +193,9 @@ def _read_shown(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _shown_rows(path: Path) -> Iterator[tuple[float, float]]:
     for line in path.read_text().splitlines():
         pts, base, source_pts, source_base = line.split()
-        time = Fraction(base) * int(pts)
-        yield float(time), float(Fraction(source_base) * int(source_pts))
+        time_s = float(Fraction(base) * int(pts))
+        known = int(source_pts) > _NO_PTS  # without time stamps (AVI) ffmpeg counts, and only the count is there
+        yield time_s, float(Fraction(source_base) * int(source_pts)) if known else time_s
 
 
 def _poster_size(report: SourceReport) -> tuple[int, int]:
@@ -182,10 +207,17 @@ def _poster_from_proxy(folder: Path, report: SourceReport, limits: Limits) -> No
     """For a video whose decoding stopped before the poster's time."""
     width, height = _poster_size(report)
     source = ffmpeg.input(f"file:{PROXY}", protocol_whitelist=PROTOCOLS, format_whitelist="mov")
-    output = ffmpeg.output(source["v:0"], f"file:{POSTER}", vf=f"scale={width}:{height}:out_range=pc,format=yuvj420p", **{"frames:v": 1, "update": 1, "f": "image2"})
+    output = ffmpeg.output(
+        source["v:0"],
+        f"file:{POSTER}",
+        vf=f"scale={width}:{height}:out_range=pc,format=yuvj420p",
+        **{"frames:v": 1, "update": 1, "f": "image2"},
+    )
     command = output.global_args("-hide_banner", "-nostdin", "-loglevel", "error").compile(
         cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True
     )
-    finished = sandbox.run(command, folder=folder, confinement=sandbox.Confinement(deadline_s=30.0 * limits.deadline_scale))
+    finished = sandbox.run(
+        command, folder=folder, confinement=sandbox.Confinement(deadline_s=30.0 * limits.deadline_scale)
+    )
     if finished.code != 0:
         raise ToolError("ffmpeg could not make a poster from the proxy")

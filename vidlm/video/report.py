@@ -1,6 +1,7 @@
 """What is known of a source before it is decoded, and the gate it has to pass. Judges what `probe.py` only states.
 
-Times here are seconds of the source as played: the file's start offset is subtracted, edit lists were applied by the demuxer.
+Times here are seconds of the source as played: the file's start offset is subtracted, edit lists were applied by the
+demuxer.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class Limits:
 class SourceReport:
     """A source that may be decoded.
 
-    times_s: float64 [N], sorted, when each of its frames is due.  key_times_s: float64 [K], those that decode on their own.
-    readable_s: the end of the last frame in the file.  duration_s: the same, or the whole length if the file was cut.
+    times_s: float64 [N], sorted, when each of its frames is due.  key_times_s: float64 [K], those that decode on
+    their own. readable_s: the end of the last frame in the file.  duration_s: the same, or the whole length if the
+    file was cut.
     """
 
     container: str
@@ -55,12 +57,13 @@ class SourceReport:
     key_times_s: npt.NDArray[np.float64]
     readable_s: float
     duration_s: float
+    lossy_s: tuple[float, ...]  # where packets are incomplete or missing
     origin_s: float  # the file's clock at time 0
-    discontinuous: bool  # a broadcast format, where ffmpeg moves the first video frame to 0
+    shift_s: float  # what has to be added to ffmpeg's own idea of time 0
 
 
 def describe_source(folder: Path, name: str, layout: Layout, limits: Limits) -> SourceReport:
-    """Probe the file `name` in `folder` in a child process. Raises `MediaError` with the code that fits, or `ToolError`."""
+    """Probe `name` in `folder` in a child process. Raises `MediaError` with the code that fits, or `ToolError`."""
     if layout.kind is Kind.PLAYLIST:
         raise MediaError("container_not_allowed", "playlists and manifests are not accepted, only video files")
     answer = _ask(folder, "describe", name, limits.max_pixels, deadline_s=_probe_deadline_s(layout, limits))
@@ -110,11 +113,14 @@ def _refuse(answer: dict[str, Any], layout: Layout, limits: Limits) -> None:
         raise MediaError("no_video_stream", "the file holds no video, only other streams")
     if error == "too_many_packets":
         raise MediaError("too_long", "the file holds more frames than can be analysed")
-    if answer["encrypted"]:
+    if answer.get("encrypted"):
         raise MediaError("encrypted", "the video is encrypted")
     width, height = answer["width"], answer["height"]
     if width * height > limits.max_pixels or max(width, height) > limits.max_side:
-        raise MediaError("too_large_dimensions", f"{width}x{height} is more than {limits.max_pixels} pixels or {limits.max_side} a side")
+        raise MediaError(
+            "too_large_dimensions",
+            f"{width}x{height} is more than {limits.max_pixels} pixels or {limits.max_side} a side",
+        )
     if not answer["times_us"]:
         if layout.cut or answer["broken"]:
             raise MediaError("truncated", "the file ends before its first frame")
@@ -137,8 +143,7 @@ def _cannot_open(layout: Layout) -> MediaError:
 
 
 def _to_report(answer: dict[str, Any], layout: Layout, limits: Limits) -> SourceReport:
-    start_us = min(answer["times_us"]) if answer["start_us"] is None else answer["start_us"]
-    origin_s = start_us / 1e6
+    origin_s, shift_s = _origin(answer)
     times = _played(answer["times_us"], origin_s)
     steps = np.diff(times)
     typical_s = float(np.median(steps)) if len(steps) else _frame_s(answer["rate"])
@@ -148,7 +153,8 @@ def _to_report(answer: dict[str, Any], layout: Layout, limits: Limits) -> Source
     if last_s > _MAX_STILL_S:
         raise MediaError("invalid_metadata", "the file claims that its last frame lasts for hours")
     readable_s = float(times[-1]) + (last_s if last_s > 0 else typical_s)
-    duration_s = max(readable_s, _claimed_s(answer, layout, readable_s)) if layout.cut else readable_s
+    doubtful = layout.cut or answer["broken"]
+    duration_s = max(readable_s, _claimed_s(answer, layout, readable_s)) if doubtful else readable_s
     if duration_s > limits.max_duration_s:
         raise MediaError("too_long", f"the video lasts {duration_s:.0f} s, more than {limits.max_duration_s:.0f} s")
     width, height, rotation = _displayed(answer)
@@ -166,9 +172,43 @@ def _to_report(answer: dict[str, Any], layout: Layout, limits: Limits) -> Source
         key_times_s=_played(answer["keys_us"], origin_s),
         readable_s=readable_s,
         duration_s=duration_s,
+        lossy_s=_lossy(answer, times, origin_s, typical_s, doubtful),
         origin_s=origin_s,
-        discontinuous=answer["discontinuous"],
+        shift_s=shift_s,
     )
+
+
+def _origin(answer: dict[str, Any]) -> tuple[float, float]:
+    """The file's clock at time 0, in seconds, and how far ffmpeg's choice of it differs.
+
+    Time 0 is where the earliest stream starts, as a player has it. AVI has no time stamps: there it is the first frame,
+    though readers count it a frame late when frames are stored out of order. ffmpeg takes the earliest stream as
+    well, but in formats whose clock may jump the earliest of those it decodes, the video.
+    """
+    first_us = min(answer["times_us"])
+    start_us = first_us if answer["start_us"] is None else answer["start_us"]
+    if answer["container"] == "avi":
+        return first_us / 1e6, (start_us - first_us) / 1e6
+    return start_us / 1e6, max(0, first_us - start_us) / 1e6 if answer["discontinuous"] else 0.0
+
+
+def _lossy(
+    answer: dict[str, Any], times_s: npt.NDArray[np.float64], origin_s: float, typical_s: float, doubtful: bool
+) -> tuple[float, ...]:
+    """Where something is missing from the file: the frame before each hole in it, and an incomplete last one.
+
+    In a file without signs of damage a hole is a variable frame rate, but for broadcast formats, which lose packets
+    without a trace. Incomplete packets alone prove no loss: they also mark the seams of files that were joined.
+    """
+    corrupt = _played(answer["corrupt_us"], origin_s)
+    if doubtful or len(corrupt):
+        longest_s = 1.5 * typical_s
+    elif answer["discontinuous"]:
+        longest_s = max(4 * typical_s, 0.25)
+    else:
+        return ()
+    before_holes = times_s[:-1][np.diff(times_s) > longest_s]
+    return (*before_holes.tolist(), *corrupt[corrupt >= times_s[-1]].tolist())
 
 
 def _played(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
@@ -177,18 +217,17 @@ def _played(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
 
 
 def _claimed_s(answer: dict[str, Any], layout: Layout, readable_s: float) -> float:
-    """How long a cut file was, by its header: believed as far as the missing bytes can explain it, else `readable_s`."""
+    """How long a cut or broken file was, by its header, if the bytes that were not reached can explain it."""
     if answer["stream_claimed_us"]:
         claimed_s = (answer["stream_claimed_us"] + (answer["stream_start_us"] or 0) - (answer["start_us"] or 0)) / 1e6
     else:
         claimed_s = (answer["claimed_us"] or 0) / 1e6
-    assert layout.declared_bytes is not None
-    whole = layout.declared_bytes / max(layout.size_bytes, 1)
+    whole = max(layout.declared_bytes or 0, layout.size_bytes) / max(min(answer["reached_bytes"], layout.size_bytes), 1)
     return claimed_s if claimed_s <= readable_s * whole * 8 + 10 else readable_s  # 8: bit rates vary that much
 
 
 def _displayed(answer: dict[str, Any]) -> tuple[int, int, int]:
-    """Width and height as shown, and the clockwise rotation that brings them about. Pixels are stretched, never squeezed away."""
+    """Width and height as shown, and the clockwise rotation applied. Oblong pixels change the width, as in a player."""
     rotation = round(-answer["rotation"] / 90) % 4 * 90
     width, height = answer["width"], answer["height"]
     across, down = answer["sar"] or (1, 1)
@@ -202,6 +241,6 @@ def _frame_s(rate: list[int] | None) -> float:
 
 
 def _varies(steps_s: npt.NDArray[np.float64], typical_s: float) -> bool:
-    """Whether more than one step in fifty is off by over a tenth of a frame (and more than a millisecond's rounding)."""
+    """Whether over one step in fifty is off by over a tenth of a frame and more than a millisecond's rounding."""
     off = np.abs(steps_s - typical_s) > max(0.1 * typical_s, 0.0015)
     return bool(np.mean(off) > 0.02) if len(steps_s) else False

@@ -1,9 +1,9 @@
 """Which seconds are looked at together: shots -> windows -> spans. PURE: numbers in, numbers out.
 
-    shots    [------------------------)[--)[----------)
-    windows  [-------)[-------)[------------)[--------)     long shots in even parts, short ones with a neighbour
-    frames    |   |   |   |   |   |   |   |   |   |   |     each window holds at least one
-    spans    [----------------)[----------------------)     runs of windows, the work of one task
+shots    [------------------------)[--)[----------)
+windows  [-------)[-------)[------------)[--------)     long shots in even parts, short ones with a neighbour
+frames    |   |   |   |   |   |   |   |   |   |   |     each window holds at least one
+spans    [----------------)[----------------------)     runs of windows, the work of one task
 """
 
 from __future__ import annotations
@@ -34,12 +34,15 @@ def plan_windows(
     """Windows that tile `[0, duration_s)` exactly, each within one shot unless a shot is shorter than `min_s`.
 
     A shot longer than `max_s` becomes equal parts of at most `max_s`. One shorter than `min_s` joins the shorter of its
-    neighbours. A window that would hold no frame joins the one before it (the first: the one after), so one may be longer than
-    `max_s` where frames are further apart than that. Frames are `frame_times_s`, increasing; those at or behind the end belong
-    to the last window. Raises `ValueError` if there is no frame, no duration, or not `0 < min_s <= max_s`.
+    neighbours. A window that would hold no frame joins the one before it (the first: the one after), so one may be
+    longer than `max_s` where frames are further apart than that. Frames are `frame_times_s`, increasing; those at or
+    behind the end belong to the last window. Raises `ValueError` if there is no frame, no duration, or not `0 < min_s
+    <= max_s`.
     """
     if not frame_times_s or not 0 < duration_s < math.inf or not 0 < min_s <= max_s:
-        raise ValueError(f"{len(frame_times_s)} frames in {duration_s} s cannot be cut into windows of {min_s} to {max_s} s")
+        raise ValueError(
+            f"{len(frame_times_s)} frames in {duration_s} s cannot be cut into windows of {min_s} to {max_s} s"
+        )
     edges = [0.0]
     for start_s, end_s in _join_short(_tile(shots, duration_s), min_s):
         parts = max(1, math.ceil((end_s - start_s) / max_s - 1e-9))
@@ -47,13 +50,11 @@ def plan_windows(
     frames = [bisect.bisect_left(frame_times_s, edge) for edge in edges]
     frames[0], frames[-1] = 0, len(frame_times_s)
     kept = _drop_empty(frames)
-    return [
-        Window(index, edges[a], edges[b], frames[a], frames[b]) for index, (a, b) in enumerate(pairwise(kept))
-    ]
+    return [Window(index, edges[a], edges[b], frames[a], frames[b]) for index, (a, b) in enumerate(pairwise(kept))]
 
 
 def plan_spans(windows: Sequence[Window], span_s: float) -> list[tuple[int, int]]:
-    """Runs `[first, last)` of windows that cover all of them in order, each as near to `span_s` seconds as windows allow."""
+    """Runs `[first, last)` of windows, all of them in order, each run as near to `span_s` seconds as windows allow."""
     if span_s <= 0:
         raise ValueError(f"a span of {span_s} s")
     spans: list[tuple[int, int]] = []
@@ -74,7 +75,7 @@ def _tile(shots: Sequence[Span], duration_s: float) -> list[tuple[float, float]]
 
 
 def _join_short(pieces: list[tuple[float, float]], min_s: float) -> list[tuple[float, float]]:
-    """Left to right: a piece under `min_s` joins the finished piece before it or the raw piece after it, the shorter one."""
+    """Left to right: a piece under `min_s` joins the finished one before it or the raw one after it, the shorter."""
     joined: list[tuple[float, float]] = []
     start_s = pieces[0][0]
     for index, (_, end_s) in enumerate(pieces):

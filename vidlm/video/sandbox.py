@@ -1,7 +1,8 @@
 """Runs one program on untrusted bytes and gets rid of it, whatever it does. Knows processes; knows nothing of video.
 
-The child is exec'ed (never a fork of this process), in a session of its own, with an empty environment, no stdin, limits on
-memory, CPU, file size and open files (`confine.py`), and a wall-clock deadline after which its whole group is killed and reaped.
+The child is exec'ed (never a fork of this process), in a session of its own, with an empty environment, no stdin,
+limits on memory, CPU, file size and open files (`confine.py`), and a wall-clock deadline after which its whole group
+is killed and reaped.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Confinement:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a child ended. `code` is its exit status, negative for a signal; the outputs are cut at `max_output_bytes`."""
+    """How a child ended. `code` is its exit status, negative for a signal; outputs may be cut at their limits."""
 
     code: int
     timed_out: bool
@@ -68,7 +69,13 @@ def run(
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         try:
             child = subprocess.Popen(
-                command, cwd=folder, env={}, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+                command,
+                cwd=folder,
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
             )
         except OSError as exc:
             raise ToolError(f"cannot start a child process: {exc.strerror}") from exc

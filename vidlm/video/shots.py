@@ -7,6 +7,7 @@ restless shot needs a larger jump than a quiet one. At a few frames a second a f
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -24,12 +25,12 @@ _NEARBY: Final = 4  # steps on each side that count as nearby
 
 
 def detect_shots(frames: FrameBatch, duration_s: float) -> list[Span]:
-    """Shots that tile `[0, duration_s)`; one starts at the time of its first frame. Raises `ValueError` without frames."""
+    """Shots that tile `[0, duration_s)`, each from its first frame's time. Raises `ValueError` without frames."""
     return shots_from_signatures(signatures(frames), frames.times_s, duration_s)
 
 
 def signatures(frames: FrameBatch) -> Signatures:
-    """float32 [T, 8*8*3 + 4*4*4] in [0, 1]: what `shots_from_signatures` needs of each frame, for videos read in parts."""
+    """float32 [T, 256] in [0, 1]: what `shots_from_signatures` needs of each frame, for videos read in parts."""
     return np.stack([_signature(frame) for frame in frames.pixels]) if len(frames) else np.empty((0, 256), np.float32)
 
 
@@ -38,11 +39,11 @@ def shots_from_signatures(marks: Signatures, times_s: npt.NDArray[np.float64], d
     if not len(marks) or duration_s <= 0:
         raise ValueError(f"no shots in {len(marks)} frames of {duration_s} s")
     starts = [0.0, *(float(times_s[n]) for n in _cuts(marks) if 0 < times_s[n] < duration_s), duration_s]
-    return [Span(start, end) for start, end in zip(starts[:-1], starts[1:], strict=True)]
+    return [Span(start, end) for start, end in pairwise(starts)]
 
 
 def _signature(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """One frame's signature: cell means of [H, W, 3] over an 8 x 8 grid, and the share of pixels in each of 64 colours."""
+    """Means of [H, W, 3] over an 8 x 8 grid (192 numbers), then the share of pixels in each of 64 colours."""
     height, width = frame.shape[:2]
     rows = np.linspace(0, height, _GRID, endpoint=False).astype(np.intp)
     columns = np.linspace(0, width, _GRID, endpoint=False).astype(np.intp)
@@ -72,14 +73,15 @@ def _cuts(marks: Signatures) -> list[int]:
     """Indices of the frames that begin a shot, the first one aside."""
     step = steps(marks)
     found: list[int] = []
+    last = -2  # the last step that was large
     for n, size in enumerate(step):
         around = np.concatenate([step[max(0, n - _NEARBY) : n], step[n + 1 : n + 1 + _NEARBY]])
         quiet = float(np.median(around)) if len(around) else 0.0
         if size < max(_SMALLEST_STEP, _OVER_NEIGHBOURS * quiet):
             continue
-        if found and n == found[-1]:  # the step before was one too: a fade, whose largest step is the cut
-            if size > step[n - 1]:
-                found[-1] = n + 1
-            continue
-        found.append(n + 1)
+        if n != last + 1:
+            found.append(n + 1)
+        elif size > step[found[-1] - 1]:  # a run of them is a fade, and its largest step the cut
+            found[-1] = n + 1
+        last = n
     return found

@@ -102,8 +102,8 @@ def _is_audio(head: bytes) -> bool:
         return True
     if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
         return True
-    # An MPEG audio or ADTS frame header: sync word, a layer, a bit rate that exists
-    return len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and (head[1] & 0xF6 == 0xF0 or head[2] >> 4 not in {0, 15})
+    # MPEG audio and ADTS: a sync word, and the same header again and again (noise repeats two bytes rarely)
+    return len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head.count(head[:2]) >= 3
 
 
 def _box_layout(file: BinaryIO, size: int, kind: Kind) -> Layout:
@@ -129,7 +129,7 @@ def _box_layout(file: BinaryIO, size: int, kind: Kind) -> Layout:
 
 
 def _segment_end(head: bytes) -> int | None:
-    """Where a Matroska file's segment ends by its own account (RFC 8794: element id, size as a variable-length integer)."""
+    """Where a Matroska segment ends by its own account (RFC 8794: element id, then a variable-length size)."""
     header_length, body = _vint(head, 4)
     if header_length is None or head[(start := body + header_length) : start + 4] != _SEGMENT:
         return None
