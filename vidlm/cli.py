@@ -6,6 +6,7 @@ error, `code: detail`. Heavy imports happen inside the commands, so that `vidlm 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,6 +107,45 @@ def train(
     from vidlm.toyworld import train as training  # noqa: PLC0415
 
     training.main(stage=stage, minutes=minutes, resume=resume, out=out)
+
+
+@app.command()
+def demo(
+    leave: Annotated[bool, typer.Option("--exit", help="Stop everything when all is shown.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write what was shown to this file.")] = None,
+) -> None:
+    """A few drawn clips through the whole service; exit status 0 if every one was analysed."""
+    from vidlm.demo import run_demo  # noqa: PLC0415
+
+    if not run_demo(_settings(), stay=not leave, json_file=json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve() -> None:
+    """The service: API, workers, and a database and a queue where the settings name none."""
+    from vidlm import launch, logs, screen  # noqa: PLC0415
+
+    logs.configure("serve")
+    settings = _settings()
+    toy = settings.model is None
+    launch.serve(settings, lambda service: screen.announce(service.url, service.api_key, toy=toy))
+
+
+@app.command()
+def worker(
+    queues: Annotated[str, typer.Option(help="What to take, the most urgent first.")] = "interactive,gpu,cpu",
+) -> None:
+    """One more worker process, for VIDLM_DATABASE_URL and VIDLM_REDIS_URL of a running service."""
+    from vidlm.launch import worker_command  # noqa: PLC0415
+    from vidlm.queue import Queue  # noqa: PLC0415
+
+    try:
+        wanted = [Queue(name.strip()) for name in queues.split(",")]
+    except ValueError as exc:
+        raise SettingsError(f"--queues: {exc}; known are {', '.join(Queue)}") from exc
+    command = worker_command(wanted)
+    os.execv(command[0], command)
 
 
 @app.command()

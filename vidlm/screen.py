@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -100,6 +100,32 @@ def print_answer(answer: Answer) -> None:
     print_toy_notice(toy=answer.provenance.toy_model)
 
 
+def print_figures(table: dict[str, Any]) -> None:
+    """An evaluation's rows: the figure, its 95% interval and its bar."""
+    figures = Table("figure", "value", "95% interval", "bar", "", "n")
+    for row in table["rows"]:
+        known = row["value"] is not None
+        met = known and (row["value"] >= row["bar"] if row["at_least"] else row["value"] <= row["bar"])
+        figures.add_row(
+            row["name"],
+            f"{row['value']:.3f}" if known else "-",
+            f"{row['low']:.3f} - {row['high']:.3f}" if row["low"] is not None else "-",
+            f"{'>=' if row['at_least'] else '<='} {row['bar']:g}",
+            Text("met", "green") if met else Text("not met" if known else "unknown", "yellow"),
+            str(row["n"]),
+        )
+    out().print(figures)
+
+
+def announce(url: str, api_key: str | None, *, toy: bool) -> None:
+    """What `vidlm serve` says once it is ready. A new API key is shown here and never again."""
+    console = out()
+    console.print(Text("vidlm serves at ").append(url, "bold").append(" (Ctrl-C stops it)."))
+    if api_key is not None:
+        console.print(Text("API key, shown only this once: ").append(api_key, "bold"), soft_wrap=True)
+    print_toy_notice(toy=toy)
+
+
 def print_toy_notice(*, toy: bool) -> None:
     if toy:
         out().print(TOY_NOTICE, style="dim")
@@ -110,19 +136,31 @@ def document_of(value: Analysis | Answer) -> Any:
     return to_document(value)
 
 
-@contextmanager
-def progress_bar(title: str, total: float = 1.0, *, counted: bool = False) -> Iterator[Callable[[str, float], None]]:
-    """A bar on standard error, where that is a terminal; yields `update(what_is_going_on, how_much_is_done)`.
+class Bar:
+    """One progress bar; lines said meanwhile stand above it."""
 
-    `counted` shows "3/8" beside the bar, for a `total` that is a number of things.
-    """
-    columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+    def __init__(self, progress: Progress, title: str, total: float) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=total)
+
+    def __call__(self, doing: str, done: float, total: float | None = None) -> None:
+        """Show what is going on and how much of it is done."""
+        self._progress.update(self._task, description=doing, completed=done, total=total)
+
+    def say(self, line: str) -> None:
+        """A line that stays, also where there is no terminal and so no bar."""
+        self._progress.console.print(line, markup=False)
+
+
+@contextmanager
+def progress_bar(title: str, total: float = 1.0, *, counted: bool = False) -> Iterator[Bar]:
+    """A bar on standard error, where that is a terminal. `counted` shows "3/8" for a `total` of things."""
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
     if counted:
-        columns.insert(2, MofNCompleteColumn())
+        columns.insert(2, TextColumn("{task.completed:.0f}/{task.total:.0f}"))
     console = err()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda stage, done: progress.update(task, description=stage, completed=done)
+        yield Bar(progress, title, total)
 
 
 def _action(flag: Flag) -> Text:
