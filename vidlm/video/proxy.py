@@ -72,7 +72,7 @@ def write_proxy(folder: Path, name: str, report: SourceReport, plan: ProxyPlan, 
 
 
 def decode_deadline_s(report: SourceReport, limits: Limits) -> float:
-    """30 s, and time for every frame at 20 million pixels a second, which one slow core decodes of any codec."""
+    """30 s, and time for every source frame at 20 million pixels a second."""
     pixels = len(report.times_s) * report.width * report.height
     return (30.0 + pixels / 20e6) * limits.deadline_scale
 
@@ -109,7 +109,7 @@ def proxy_command(name: str, report: SourceReport, plan: ProxyPlan, limits: Limi
             "an": None,
         },
     )
-    # a poster that finds no frame is no error: it is made from the proxy then
+    # where decoding stops before the poster's time there is none yet: `write_proxy` makes it from the proxy
     both = ffmpeg.merge_outputs(proxy, poster).global_args(
         "-hide_banner", "-nostdin", "-loglevel", "level+error", "-filter_threads", "1"
     )
