@@ -1,0 +1,125 @@
+"""Fixtures that several tests share. All parts are real: a Valkey server, SQLite files, a PostgreSQL server, uvicorn."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+import uvicorn
+import yaml
+from servers import PostgresServer, ValkeyProcess
+
+from vidlm.config import Settings
+from vidlm.store.engine import Database, migrate
+from vidlm.store.keys import create_key
+
+
+@pytest.fixture(scope="session")
+def tiny_random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole Qwen2-VL checkpoint whose weights are random: small, loads and runs like any other."""
+    from random_checkpoint import Recipe, write  # noqa: PLC0415  torch: only for those who need it
+
+    return write(tmp_path_factory.mktemp("checkpoint"), Recipe())
+
+
+@pytest.fixture(scope="session")
+def few_policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy file of three, which a slow model gets through."""
+    rows = [
+        {
+            "id": f"things.thing_{number}",
+            "title": f"Thing {number}",
+            "blocked": f"a thing of kind {number}",
+            "severity": "medium",
+            "review": 0.4,
+            "block": "never",
+        }
+        for number in range(3)
+    ]
+    path = tmp_path_factory.mktemp("policies") / "few.yaml"
+    path.write_text(yaml.safe_dump({"policies": rows}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    with ValkeyProcess(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey_server: ValkeyProcess) -> str:
+    """An empty broker."""
+    redis.Redis.from_url(valkey_server.url).flushall()
+    return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Skips, openly, where PostgreSQL is not installed, unless VIDLM_REQUIRE names it."""
+    with PostgresServer.start_or_skip() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh, empty, migrated database; the test runs once with each kind."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'vidlm.db'}"
+        migrate(url)
+        return url
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.new_database()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running API: a client with a key of the default tenant, and what it works with."""
+
+    client: httpx.Client
+    database: Database
+    settings: Settings
+    url: str
+
+    def key(self, tenant_id: str) -> dict[str, str]:
+        """Headers with a new key of `tenant_id`, which must exist."""
+        with self.database.write() as session:
+            return {"Authorization": f"Bearer {create_key(session, 'test', tenant_id)}"}
+
+
+@pytest.fixture
+def api(tmp_path: Path, redis_url: str) -> Iterator[Api]:
+    """The API under a real uvicorn, on SQLite, with small limits. No worker runs: jobs stay queued."""
+    from api.main import create_app  # noqa: PLC0415
+
+    settings = Settings(data=tmp_path / "data", redis_url=redis_url, max_upload_bytes=300_000, max_question_chars=200)
+    migrate(settings.sql_url)
+    database = Database(settings.sql_url)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with database.write() as session:
+            key = create_key(session, "test")
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20) as client:
+            yield Api(client, database, settings, url)
+        server.should_exit = True
+        thread.join()
+    database.close()

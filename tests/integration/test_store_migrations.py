@@ -1,0 +1,60 @@
+"""The migrations make exactly the tables the code believes in, on either database."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from servers import PostgresServer
+from sqlmodel import SQLModel, select
+
+from vidlm.errors import SettingsError
+from vidlm.store import tables
+from vidlm.store.engine import Database, migrate, open_engine
+
+
+def test_tables_and_migrations_agree(database_url: str) -> None:
+    with open_engine(database_url).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_migrating_twice_changes_nothing(database_url: str, database: Database) -> None:
+    migrate(database_url)
+    with database.read() as session:
+        assert [tenant.id for tenant in session.exec(select(tables.Tenant)).all()] == [tables.DEFAULT_TENANT]
+    assert database.is_migrated()
+
+
+def test_several_processes_may_migrate_at_once_sqlite(tmp_path: Path) -> None:
+    _migrate_at_once(f"sqlite:///{tmp_path / 'new.db'}")
+
+
+@pytest.mark.postgres
+def test_several_processes_may_migrate_at_once_postgres(postgres_server: PostgresServer) -> None:
+    _migrate_at_once(postgres_server.empty_database())
+
+
+def _migrate_at_once(url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(migrate, [url] * 4))
+    assert Database(url).is_migrated()
+
+
+def test_an_empty_database_is_not_migrated(tmp_path: Path) -> None:
+    assert not Database(f"sqlite:///{tmp_path / 'empty.db'}").is_migrated()
+
+
+def test_every_row_belongs_to_a_tenant() -> None:
+    for name, table in SQLModel.metadata.tables.items():
+        if name != "tenant":
+            column = table.columns["tenant_id"]
+            assert not column.nullable
+            assert [key.target_fullname for key in column.foreign_keys] == ["tenant.id"]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://root@localhost/x", "nosuchdialect://x"])
+def test_other_databases_are_refused_in_words(url: str) -> None:
+    with pytest.raises(SettingsError, match="VIDLM_DATABASE_URL"):
+        Database(url)
