@@ -1,4 +1,4 @@
-"""Fixtures that several tests share. All parts are real: a Valkey server, SQLite files, a PostgreSQL server, uvicorn."""
+"""Fixtures that several tests share. All parts are real: Valkey, SQLite, PostgreSQL, uvicorn."""
 
 from __future__ import annotations
 

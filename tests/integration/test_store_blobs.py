@@ -30,9 +30,13 @@ def test_what_is_written_is_what_is_kept(tmp_path: Path) -> None:
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError), BlobStore(tmp_path).incoming() as incoming:
-        incoming.write(b"half")
-        raise ConnectionError
+    def upload() -> None:
+        with BlobStore(tmp_path).incoming() as incoming:
+            incoming.write(b"half")
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        upload()
     assert files(tmp_path) == []
 
 

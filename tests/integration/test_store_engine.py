@@ -50,10 +50,14 @@ def test_the_database_clock_is_about_now(database: Database) -> None:
 
 
 def test_an_exception_takes_everything_back(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as session:
-        session.add(video())
-        session.flush()
-        _ = 1 / 0
+    def fail() -> None:
+        with database.write() as session:
+            session.add(video())
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with database.read() as session:
         assert session.exec(select(Video)).all() == []
 

@@ -1,5 +1,7 @@
 """The life of a job, as arithmetic."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ def test_every_state_is_in_the_table() -> None:
 
 def test_the_way_of_a_good_video() -> None:
     way = [JobState.QUEUED, JobState.PREPARING, JobState.ANALYZING, JobState.FINISHING, JobState.READY]
-    for old, new in zip(way, way[1:], strict=False):
+    for old, new in pairwise(way):
         assert checked(old, new) == new.value
 
 

@@ -1,0 +1,169 @@
+"""Who may see what, for every route there is; and what every route says of itself."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Api
+from fastapi.testclient import TestClient
+from pydantic import TypeAdapter
+from servers import ValkeyProcess
+from test_api_videos import finish, problem, upload
+
+from api import schemas
+from api.main import create_app
+from api.problems import Problem
+from vidlm.config import Settings
+from vidlm.domain import Analysis, Answer
+from vidlm.store.tables import Tenant
+
+ROOT = Path(__file__).parents[2]
+OPEN = {("get", "/healthz"), ("get", "/readyz")}
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    """(method, path, operation) of all that OpenAPI tells of."""
+    document = create_app(Settings(data=Path("/nonexistent"), database_url="postgresql://x/y")).openapi()
+    return [(method, path, what) for path, methods in document["paths"].items() for method, what in methods.items()]
+
+
+def filled(path: str, video_id: str, question_id: str) -> str:
+    return path.replace("{video_id}", video_id).replace("{question_id}", question_id)
+
+
+def body(method: str, path: str) -> dict[str, Any]:
+    if method == "post" and path.endswith("questions"):
+        return {"json": {"question": "what?"}}
+    return {"files": {"file": ("a", b"b")}} if method == "post" else {}
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer vk_wrong"}, {"Authorization": "Basic eDp5"}],
+                         ids=["none", "wrong", "basic"])  # fmt: skip
+def test_every_route_but_health_needs_a_key(api: Api, headers: dict[str, str]) -> None:
+    for method, path, _ in operations():
+        response = httpx.request(
+            method, api.url + filled(path, "vid_1", "qst_1"), headers=headers, **body(method, path)
+        )
+        if (method, path) in OPEN:
+            assert response.status_code == 200
+        else:
+            assert problem(response) == (401, "unauthorized"), (method, path)
+            assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_another_tenants_rows_are_not_there(api: Api) -> None:
+    video_id = upload(api).json()["id"]
+    finish(api, video_id)
+    question_id = api.client.post(f"/v1/videos/{video_id}/questions", json={"question": "what?"}).json()["id"]
+    with api.database.write() as session:
+        session.add(Tenant(id="ten_other", name="other"))
+    stranger = api.key("ten_other")
+    asked = 0
+    for method, path, _ in operations():
+        if "{" in path:
+            url = api.url + filled(path, video_id, question_id)
+            assert problem(httpx.request(method, url, headers=stranger, **body(method, path))) == (404, "not_found")
+            asked += 1
+    assert asked >= 6
+    assert httpx.get(f"{api.url}/v1/videos", headers=stranger).json()["items"] == []
+    assert api.client.get(f"/v1/videos/{video_id}").json()["state"] == "ready"  # and nothing was deleted
+
+
+def test_every_other_error_is_a_problem_document(api: Api) -> None:
+    assert problem(api.client.get("/nothing/here")) == (404, "not_found")
+    assert problem(api.client.put("/v1/videos")) == (405, "method_not_allowed")
+    assert problem(api.client.get("/v1/videos/vid_unknown")) == (404, "not_found")
+    assert problem(api.client.get("/v1/videos/%00")) == (404, "not_found")
+    assert problem(api.client.get("/v1/videos/" + "x" * 100)) == (422, "invalid_request")
+    assert problem(api.client.get("/v1/questions/%00%ff")) == (404, "not_found")
+
+
+def test_a_bug_shows_nothing_of_the_house(api: Api, capfd: pytest.CaptureFixture[str]) -> None:
+    app = create_app(api.settings)
+
+    @app.get("/bug")
+    def bug() -> None:
+        raise RuntimeError("/etc/secret")
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        response = client.get("/bug")
+    assert response.json()["code"] == "internal"
+    assert "secret" not in response.text
+    capfd.readouterr()
+
+
+def test_without_its_database_it_says_so(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, database_url=f"postgresql://x@/y?host={tmp_path}&connect_timeout=1")
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        response = client.get("/v1/videos", headers={"Authorization": "Bearer vk_x"})
+        assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+        assert "retry-after" in response.headers
+        assert client.get("/healthz").status_code == 200
+        ready = client.get("/readyz").json()
+        assert ready["checks"] == {"database": "away", "broker": "not configured"}
+
+
+def test_uploads_are_taken_while_the_broker_is_away(api: Api, valkey_server: ValkeyProcess) -> None:
+    assert api.client.get("/readyz").json() == {"status": "ready"}
+    valkey_server.kill()
+    try:
+        assert upload(api).status_code == 202
+        response = api.client.get("/readyz")
+        assert response.json()["checks"] == {"database": "ok", "broker": "away"}
+        assert problem(response) == (503, "not_ready")
+    finally:
+        valkey_server.start()
+
+
+def test_policies_are_listed(api: Api) -> None:
+    document = api.client.get("/v1/policies").json()
+    assert re.fullmatch(r"[0-9a-f]{12}", document["version"])
+    assert {"weapons.in_hand", "violence.fight"} <= {policy["id"] for policy in document["policies"]}
+
+
+def test_every_operation_shows_an_example_of_each_document() -> None:
+    for method, path, what in operations():
+        for status, response in what["responses"].items():
+            for media_type, content in response.get("content", {}).items():
+                assert "example" in content, (method, path, status, media_type)
+                if media_type == "application/problem+json":
+                    assert Problem.model_validate(content["example"]).status == int(status)
+        for content in what.get("requestBody", {}).get("content", {}).values():
+            assert "example" in content or "examples" in content or "examples" in content["schema"], (method, path)
+        expected = {"401", "503"} if (method, path) not in OPEN else set()
+        assert expected <= set(what["responses"]), (method, path)
+
+
+def test_the_examples_are_true_to_their_schemas() -> None:
+    from api import examples  # noqa: PLC0415
+
+    for example in (examples.VIDEO_QUEUED, examples.VIDEO_READY):
+        schemas.VideoOut.model_validate(example)
+    schemas.VideoPage.model_validate(examples.PAGE)
+    schemas.PoliciesOut.model_validate(examples.POLICIES)
+    for example in (examples.QUESTION_QUEUED, examples.QUESTION_READY):
+        schemas.QuestionOut.model_validate(example)
+    TypeAdapter(Answer).validate_python(examples.QUESTION_READY["answer"])
+    TypeAdapter(Analysis).validate_python(examples.ANALYSIS)
+
+
+def test_the_api_imports_without_torch() -> None:
+    script = """
+import sys
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "transformers", "decord", "tokenizers", "safetensors", "av"}:
+            raise ModuleNotFoundError(f"{name} is not installed here", name=name)
+sys.meta_path.insert(0, Wall())
+import api.main, api.__main__, vidlm.launch
+print(sorted({name.split(".")[0] for name in sys.modules} & {"torch", "transformers", "decord", "workers"}))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
