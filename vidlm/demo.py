@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from vidlm import logs, screen
@@ -27,6 +27,7 @@ from vidlm.errors import ServiceError
 from vidlm.launch import Service
 from vidlm.toyworld.files import DemoClip, demo_clips
 
+FLAGS_SHOWN: Final = 4
 POLL_S: Final = 0.5
 START_S: Final = 60.0
 PATIENCE_S: Final = 900.0
@@ -83,7 +84,7 @@ def run_demo(settings: Settings, *, stay: bool, json_file: Path | None = None) -
             json_file.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         if stay:
             console.print(Text("\nThe service stays up at ").append(service.url, "bold").append(" (Ctrl-C stops it)."))
-            console.print(f"Its API is described at {service.url}/docs; this run's key is {key}", soft_wrap=True)
+            console.print(f"Its API is described at {service.url}/openapi.json; a key for it: {key}", soft_wrap=True)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
     return report.ok
@@ -175,11 +176,13 @@ def _seconds(video: dict[str, Any]) -> float:
 
 
 def _table(rows: Sequence[Shown]) -> Table:
-    table = Table("clip", "caption", "flags", "verdict", "seconds")
+    table = Table("clip", "caption", Column("flags", no_wrap=True), "verdict", Column("seconds", justify="right"))
     for row in rows:
         verdict = Text(row.verdict, screen.COLOURS[Action(row.verdict)]) if row.verdict else Text(row.state, "red")
         caption = screen.plain(row.error or row.caption)
-        table.add_row(row.clip, caption, "\n".join(row.flags) or "-", verdict, f"{row.seconds:.1f}")
+        shown = row.flags[:FLAGS_SHOWN]
+        more = [f"and {len(row.flags) - FLAGS_SHOWN} more"] if len(row.flags) > FLAGS_SHOWN else []
+        table.add_row(row.clip, caption, "\n".join([*shown, *more]) or "-", verdict, f"{row.seconds:.1f}")
     return table
 
 

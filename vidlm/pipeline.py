@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from vidlm import __version__, prompts
+from vidlm import prompts
 from vidlm.config import Settings, load_settings
 from vidlm.domain import (
     PIPELINE_VERSION,
@@ -54,8 +54,8 @@ TITLE_TOKENS: Final = 16
 TITLE_CAPTIONS: Final = 12
 """Captions a chapter's title is made from, at most."""
 
-LIBRARIES: Final = ("torch", "transformers", "decord2", "av", "imageio-ffmpeg", "numpy")
-"""Packages whose versions a result carries, beside vidlm's own."""
+LIBRARIES: Final = ("vidlm", "torch", "transformers", "decord2", "av", "imageio-ffmpeg", "numpy")
+"""Packages whose versions a result carries, where they are installed as packages."""
 
 _SHOT_FRAMES: Final = 256  # frames held at full size while shots are looked for
 _SHOT_SIDE: Final = 64  # pixels of the longer side that are enough to see a cut
@@ -227,7 +227,7 @@ def provenance(sampling: Sampling, model: VideoModel, policies: PolicySet | None
         prompt_version=prompts.PROMPT_VERSION,
         policy_set_version=policies.version if policies else "",
         sampling=sampling,
-        libraries={"vidlm": __version__} | {name: found for name in LIBRARIES if (found := _version(name))},
+        libraries={name: version for name in LIBRARIES if (version := _version(name))},
     )
 
 

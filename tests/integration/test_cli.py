@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from clips import H264, ffmpeg, numbered
-from random_checkpoint import Recipe, write
 
 from vidlm import cli
 
@@ -47,21 +46,13 @@ def vidlm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("checkpoint"), Recipe())
+def checkpoint(tiny_random_checkpoint: Path) -> Path:
+    return tiny_random_checkpoint
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return numbered(tmp_path_factory.mktemp("clips") / "four.mp4", *H264, frames=40, fps=10).path
-
-
-@pytest.fixture(scope="module")
-def few_policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("policies") / "few.yaml"
-    row = "{id: a.b, title: T, blocked: a thing, severity: low, review: 0.5, block: never}"
-    file.write_text(f"policies: [{row}]")
-    return file
 
 
 def refused(done: Done, code: str, status: int = 2) -> bool:
@@ -90,7 +81,9 @@ def test_analyze_json_is_the_document_and_nothing_else(clip: Path, checkpoint: P
     document = json.loads(done.stdout)
     assert document["video"]["filename"] == "four.mp4"
     assert document["provenance"]["sampling"]["fps"] == 1.0
-    assert [list(segment["scores"]) for segment in document["segments"]] == [["a.b"]] * len(document["segments"])
+    assert [list(segment["scores"]) for segment in document["segments"]] == [
+        [f"things.thing_{n}" for n in range(3)]
+    ] * len(document["segments"])
     assert done.stderr == ""
 
 
