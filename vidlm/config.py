@@ -1,4 +1,4 @@
-"""Settings of a vidlm process: read from `VIDLM_*` once, by an entry point, and passed down. Nothing reads them at import."""
+"""Settings of a vidlm process: read from `VIDLM_*` once, by an entry point, and passed down; never read at import."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,10 +17,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VIDLM_", extra="ignore", frozen=True)
 
     data: Annotated[Path, Field(description="The one folder that holds all state.")] = Path(".vidlm")
-    database_url: Annotated[str | None, Field(description="SQLAlchemy URL; SQLite in the data folder when unset.")] = None
-    redis_url: Annotated[str | None, Field(description="Redis or Valkey; an embedded Valkey is started when unset.")] = None
+    database_url: Annotated[str | None, Field(description="SQLAlchemy URL; SQLite in the data folder when unset.")] = (
+        None
+    )
+    redis_url: Annotated[
+        str | None, Field(description="Redis or Valkey; an embedded Valkey is started when unset.")
+    ] = None
 
-    model: Annotated[str | None, Field(description="Checkpoint folder or hub id; the embedded toy model when unset.")] = None
+    model: Annotated[
+        str | None, Field(description="Checkpoint folder or hub id; the embedded toy model when unset.")
+    ] = None
     device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N.")] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
@@ -38,7 +44,9 @@ class Settings(BaseSettings):
     max_source_side: Annotated[int, Field(gt=0)] = 8192
     max_question_chars: Annotated[int, Field(gt=0)] = 2000
 
-    policies: Annotated[Path | None, Field(description="YAML file of policies; the built-in taxonomy when unset.")] = None
+    policies: Annotated[Path | None, Field(description="YAML file of policies; the built-in taxonomy when unset.")] = (
+        None
+    )
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000

@@ -116,7 +116,7 @@ class SettingsError(VidlmError):
     code = "invalid_settings"
 
 
-class LeaseLost(VidlmError):
+class LeaseLost(VidlmError):  # noqa: N818  no fault, a fact
     """The row's lease moved to another worker while this one was at work."""
 
     code = "lease_lost"
