@@ -52,6 +52,10 @@ _TRANSPORT_OPTIONS: Final[dict[str, Any]] = {
     "socket_connect_timeout": 3,
     "socket_timeout": 30,
     "socket_keepalive": True,
+    # a publisher gives up at once: what it could not send stays owed in SQL
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
 }
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,16 +20,8 @@ from vidlm.store.tables import Job, Outbox, SpanWork
 def test_of_many_workers_one_wins(database: Database) -> None:
     for _ in range(5):
         job = accepted(database)
-        claims: list[Claim | None] = []
-        threads = [
-            threading.Thread(target=lambda id_=job.id: claims.append(take(database, Task.PREPARE, id_)))
-            for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(claims) == 8
+        with ThreadPoolExecutor(8) as pool:
+            claims = list(pool.map(lambda id_: take(database, Task.PREPARE, id_), [job.id] * 8))
         assert [held.token for held in claims if held] == [1]
 
 

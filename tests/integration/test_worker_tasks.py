@@ -1,0 +1,178 @@
+"""The tasks, called as functions, on a real clip, a real database and a real model whose weights are random."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clips import H264, numbered
+from sqlmodel import col, select, update
+
+import vidlm
+from vidlm import pipeline
+from vidlm.config import Settings
+from vidlm.domain import to_document
+from vidlm.jobs import life
+from vidlm.moderation.policies import load_policies
+from vidlm.queue import Task
+from vidlm.store.blobs import BlobStore
+from vidlm.store.columns import new_id
+from vidlm.store.engine import migrate
+from vidlm.store.queries import find_document
+from vidlm.store.tables import DEFAULT_TENANT, Job, Outbox, Question, SegmentRow, SpanWork, Video
+from workers.runtime import Runtime
+from workers.tasks import work
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 seconds at 10 frames a second."""
+    return numbered(tmp_path_factory.mktemp("clips") / "twelve.mp4", *H264, frames=120, fps=10).path
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, tiny_random_checkpoint: Path, few_policies: Path) -> Iterator[Runtime]:
+    settings = Settings(
+        data=tmp_path / "data", model=str(tiny_random_checkpoint), policies=few_policies, device="cpu", span_s=4.0
+    )
+    migrate(settings.sql_url)
+    runtime = Runtime(settings)
+    yield runtime
+    runtime.database.close()
+
+
+def accept(runtime: Runtime, data: bytes, filename: str = "a.mp4") -> Job:
+    video_id = new_id("vid")
+    with BlobStore(runtime.settings.data).incoming() as incoming:
+        incoming.write(data)
+        blob = incoming.commit(video_id)
+    with runtime.database.write() as session:
+        return life.accept(
+            session, video_id=video_id, tenant_id=DEFAULT_TENANT, actor="key_test", filename=filename, blob=blob
+        )
+
+
+def owed(runtime: Runtime) -> list[tuple[Task, str]]:
+    with runtime.database.read() as session:
+        rows = session.exec(select(Outbox).order_by(col(Outbox.id))).all()
+        return [(Task(row.task), row.target_id) for row in rows]
+
+
+def run_all(runtime: Runtime) -> list[str]:
+    """Do what is owed until nothing is; what each piece of work said."""
+    said = []
+    while todo := owed(runtime):
+        said += [work(runtime, task, target) for task, target in todo]
+    return said
+
+
+def job_now(runtime: Runtime, job: Job) -> Job:
+    with runtime.database.read() as session:
+        return session.get_one(Job, job.id)
+
+
+def documents_differ(first: object, second: object) -> list[str]:
+    """Paths at which two documents differ, floats compared to four digits."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = sorted({*first, *second})
+        return [f"{key}.{path}" for key in keys for path in documents_differ(first.get(key), second.get(key))]
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        pairs = enumerate(zip(first, second, strict=True))
+        return [f"{index}.{path}" for index, pair in pairs for path in documents_differ(*pair)]
+    if isinstance(first, float) and isinstance(second, float):
+        return [] if first == pytest.approx(second, abs=1e-4) else [f"{first} != {second}"]
+    return [] if first == second else [f"{first!r} != {second!r}"]
+
+
+def test_the_service_and_the_library_say_the_same(runtime: Runtime, clip: Path) -> None:
+    job = accept(runtime, clip.read_bytes(), clip.name)
+    said = run_all(runtime)
+    assert set(said) == {"done"}
+    assert len(said) >= 4  # prepare, at least two spans, finish
+    row = job_now(runtime, job)
+    assert (row.state, row.spans_done, row.toy_model) == ("ready", row.spans_total, False)
+    with runtime.database.read() as session:
+        document = find_document(session, DEFAULT_TENANT, job.video_id)
+    expected = vidlm.analyze(
+        clip, model=runtime.model(), policies=load_policies(runtime.settings.policies), settings=runtime.settings
+    )
+    assert documents_differ(document, json.loads(json.dumps(to_document(expected)))) == []
+
+    with runtime.database.write() as session:
+        asked = life.ask(session, tenant_id=DEFAULT_TENANT, video_id=job.video_id, text="What is there?")
+    assert run_all(runtime) == ["done"]
+    with runtime.database.read() as session:
+        answer = session.get_one(Question, asked.id).answer
+    assert answer is not None
+    assert answer["question"] == "What is there?"
+    assert all(0 <= part["start_s"] <= part["end_s"] <= 12 for part in answer["evidence"])
+
+
+def test_everything_delivered_twice_changes_nothing(runtime: Runtime, clip: Path) -> None:
+    job = accept(runtime, clip.read_bytes())
+    said = []
+    while todo := owed(runtime):
+        said += [work(runtime, task, target) for task, target in todo for _ in range(2)]
+    assert said == ["done", "skipped"] * (len(said) // 2)
+    with runtime.database.read() as session:
+        indices = list(session.exec(select(SegmentRow.index).where(SegmentRow.job_id == job.id)).all())
+    assert sorted(indices) == list(range(len(indices)))
+    assert job_now(runtime, job).state == "ready"
+
+
+def test_only_the_winning_attempts_files_are_kept(runtime: Runtime, clip: Path) -> None:
+    job = accept(runtime, clip.read_bytes())
+    left = runtime.settings.data / f"work/{job.id}/0"
+    left.mkdir(parents=True)
+    (left / "proxy.mp4").write_bytes(b"what a killed worker left")
+    assert work(runtime, Task.PREPARE, job.id) == "done"
+    assert [folder.name for folder in left.parent.iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"", "not_a_video"), (bytes(10_000), "not_a_video"), (b"#EXTM3U\nfile:///etc/passwd\n", "container_not_allowed")],
+    ids=["empty", "zeros", "playlist"],
+)
+def test_bad_files_are_rejected_with_a_code_and_leave_no_files(runtime: Runtime, data: bytes, code: str) -> None:
+    job = accept(runtime, data)
+    assert run_all(runtime) == ["rejected"]
+    row = job_now(runtime, job)
+    assert (row.state, row.error_code) == ("rejected", code)
+    assert str(runtime.settings.data) not in (row.error_detail or "")
+    assert [path for path in (runtime.settings.data / "work").rglob("*") if path.is_file()] == []
+
+
+def test_a_checkpoint_that_is_not_there_fails_the_job_after_retries(runtime: Runtime, clip: Path) -> None:
+    job = accept(runtime, clip.read_bytes())
+    assert work(runtime, Task.PREPARE, job.id) == "done"
+    broken = Runtime(runtime.settings.model_copy(update={"model": "/nowhere/at/all"}))
+    said = []
+    while todo := owed(broken):
+        said.append(work(broken, *todo[0]))
+        with broken.database.write() as session:
+            session.exec(update(SpanWork).values(not_before=None))
+    assert said == ["waiting", "waiting", "failed"]
+    row = job_now(runtime, job)
+    assert (row.state, row.error_code) == ("failed", "checkpoint_invalid")
+    assert "/nowhere" not in (row.error_detail or "")
+
+
+def test_a_video_deleted_under_the_workers_hands_leaves_nothing(
+    runtime: Runtime, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = accept(runtime, clip.read_bytes())
+    prepare = pipeline.prepare
+
+    def prepare_and_delete(source: Path, *arguments: Any, **named: Any) -> pipeline.Prepared:
+        prepared = prepare(source, *arguments, **named)
+        with runtime.database.write() as session:
+            keys = life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
+        runtime.blobs.remove(*keys)
+        return prepared
+
+    monkeypatch.setattr(pipeline, "prepare", prepare_and_delete)
+    assert work(runtime, Task.PREPARE, job.id) == "lost"
+    assert [path for path in runtime.settings.data.rglob("work/**/*") if path.is_file()] == []
+    assert owed(runtime) == []
