@@ -5,8 +5,8 @@
     second look              |  .2 |  .9 |  .9 |  .7 |        2. the same question of about two seconds each
     evidence                       [      .9         )        3. what is left, merged
 
-The words come from a third look, at the evidence alone; if they say that it is not there, there is no answer. Times
-come from these curves and never from the model's own words.
+The words come from a third look, at the windows the evidence lies in; if they say that it is not there, there is no
+answer. Evidence comes from these curves and never from the model's own words.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +34,7 @@ CLOSER_S: Final = 2.0
 """Length of the parts that the second look judges."""
 ANSWER_TOKENS: Final = 48
 ANSWER_PAIRS: Final = 32
-"""Frame pairs an answer is read from, at most."""
+"""Frame pairs an answer is read from, about: whole windows are read."""
 ANSWER_TRIES: Final = 3
 """Stretches of evidence that are asked for the answer, best first, before giving up."""
 NOT_FOUND: Final = "Not found in this video."
@@ -42,13 +43,12 @@ NOT_FOUND: Final = "Not found in this video."
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A part of the video that was judged: frame pairs `[first, last)` of one window, when that is, how relevant."""
+    """A window or a part of one that was judged: when it is, how relevant, and how many frame pairs it holds."""
 
     span: Span
     score: float
     window: int
-    first: int
-    last: int
+    pairs: int
 
 
 def cut_pairs(pair_times_s: Sequence[float], whole: Span, length_s: float) -> list[tuple[int, int, Span]]:
@@ -86,14 +86,12 @@ def merge_looks(looks: Sequence[Look], threshold: float) -> list[list[Look]]:
 
 def around_peak(run: Sequence[Look], most_pairs: int) -> list[Look]:
     """The looks around a run's best one, grown to both sides (the better side first) while the pairs are few enough."""
-    peak = max(range(len(run)), key=lambda index: run[index].score)
-    low = high = peak
-    pairs = run[peak].last - run[peak].first
+    low = high = max(range(len(run)), key=lambda index: run[index].score)
+    pairs = run[low].pairs
     while low > 0 or high < len(run) - 1:
         before = run[low - 1].score if low > 0 else -1.0
         after = run[high + 1].score if high < len(run) - 1 else -1.0
-        grown = run[high + 1] if after >= before else run[low - 1]
-        pairs += grown.last - grown.first
+        pairs += run[high + 1].pairs if after >= before else run[low - 1].pairs
         if pairs > most_pairs:
             break
         low, high = (low, high + 1) if after >= before else (low - 1, high)
@@ -188,13 +186,13 @@ def _look_at(prepared: Prepared, windows: Sequence[Window], question: str, model
 
     looks: list[Look] = []
     for window, visual in zip(windows, model.encode_many(read_windows(prepared, windows)), strict=True):
-        whole = Look(Span(window.start_s, window.end_s), relevance(visual), window.index, 0, len(visual))
+        whole = Look(Span(window.start_s, window.end_s), relevance(visual), window.index, len(visual))
         parts = cut_pairs(visual.pair_times_s, whole.span, CLOSER_S)
         if whole.score < RELEVANT or len(parts) == 1:
             looks.append(whole)
             continue
         closer = [
-            Look(span, relevance(visual.slice(first, last)), window.index, first, last) for first, last, span in parts
+            Look(span, relevance(visual.slice(first, last)), window.index, last - first) for first, last, span in parts
         ]
         # what takes longer than a part to be seen (a movement, an order) shows in none of them: keep the whole
         looks += closer if any(look.score >= RELEVANT for look in closer) else [whole]
@@ -202,15 +200,22 @@ def _look_at(prepared: Prepared, windows: Sequence[Window], question: str, model
 
 
 def _read_answer(prepared: Prepared, run: Sequence[Look], question: str, model: VideoModel) -> Generation:
-    """What the model says of a run's best part, seen in one prompt."""
-    looks = around_peak(run, ANSWER_PAIRS)
-    windows = [window for window in prepared.windows if looks[0].window <= window.index <= looks[-1].window]
-    seen = dict(zip((w.index for w in windows), model.encode_many(read_windows(prepared, windows)), strict=True))
+    """What the model says of the windows around a run's peak, seen in one prompt.
+
+    Whole windows, though evidence may be shorter: an order or a count needs what stands beside it.
+    """
+    wholes = []
+    for index, group in groupby(run, key=lambda look: look.window):
+        looks = list(group)
+        span = Span(looks[0].span.start_s, looks[-1].span.end_s)
+        wholes.append(Look(span, max(look.score for look in looks), index, sum(look.pairs for look in looks)))
+    read = {look.window for look in around_peak(wholes, ANSWER_PAIRS)}
+    windows = [window for window in prepared.windows if window.index in read]
     times_s: list[float] = []
     clips: list[Clip] = []
-    for look in looks:
-        times_s += seen[look.window].pair_times_s[look.first : look.last]
-        clips += [seen[look.window].clip(pair, pair + 1) for pair in range(look.first, look.last)]
+    for visual in model.encode_many(read_windows(prepared, windows)):
+        times_s += visual.pair_times_s
+        clips += [visual.clip(pair, pair + 1) for pair in range(len(visual))]
     parts = [part if isinstance(part, str) else clips[part] for part in prompts.video_prefix(times_s)]
     request = prompts.branch(prompts.answer_request(question))
     return model.generate(model.open(parts, None), request, max_new_tokens=ANSWER_TOKENS)

@@ -13,7 +13,7 @@ from vidlm.errors import QuestionError
 
 
 def looks_of(scores: list[float], pairs: int = 2) -> list[Look]:
-    return [Look(Span(2.0 * i, 2.0 * i + 2), score, i, 0, pairs) for i, score in enumerate(scores)]
+    return [Look(Span(2.0 * i, 2.0 * i + 2), score, i, pairs) for i, score in enumerate(scores)]
 
 
 def test_pairs_are_cut_every_two_seconds() -> None:
@@ -72,7 +72,7 @@ def test_what_is_read_is_a_stretch_around_the_peak(scores: list[float], pairs: i
     indices = [look.window for look in read]
     assert indices == list(range(indices[0], indices[-1] + 1))
     assert max(look.score for look in read) == max(scores)
-    assert len(read) == 1 or sum(look.last - look.first for look in read) <= most
+    assert len(read) == 1 or sum(look.pairs for look in read) <= most
     assert len(read) == len(run) or pairs * (len(read) + 1) > most
 
 
