@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 import time
@@ -15,10 +16,12 @@ import redis
 import uvicorn
 import yaml
 from servers import PostgresServer, ValkeyProcess
+from sqlmodel import SQLModel
 
 from vidlm.config import Settings
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import create_key
+from vidlm.store.tables import DEFAULT_TENANT
 
 
 @pytest.fixture(scope="session")
@@ -101,12 +104,17 @@ class Api:
             return {"Authorization": f"Bearer {create_key(session, 'test', tenant_id)}"}
 
 
-@pytest.fixture
-def api(tmp_path: Path, redis_url: str) -> Iterator[Api]:
-    """The API under a real uvicorn, on SQLite, with small limits. No worker runs: jobs stay queued."""
+@pytest.fixture(scope="session")
+def running_api(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyProcess) -> Iterator[Api]:
+    """The API under a real uvicorn, on SQLite, with small limits; `api` hands it out empty."""
     from api.main import create_app  # noqa: PLC0415
 
-    settings = Settings(data=tmp_path / "data", redis_url=redis_url, max_upload_bytes=300_000, max_question_chars=200)
+    settings = Settings(
+        data=tmp_path_factory.mktemp("api"),
+        redis_url=valkey_server.url,
+        max_upload_bytes=300_000,
+        max_question_chars=200,
+    )
     migrate(settings.sql_url)
     database = Database(settings.sql_url)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -116,10 +124,22 @@ def api(tmp_path: Path, redis_url: str) -> Iterator[Api]:
         while not server.started:
             time.sleep(0.01)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with database.write() as session:
-            key = create_key(session, "test")
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20) as client:
+        with httpx.Client(base_url=url, timeout=20) as client:
             yield Api(client, database, settings, url)
         server.should_exit = True
         thread.join()
     database.close()
+
+
+@pytest.fixture
+def api(running_api: Api, redis_url: str) -> Api:
+    """The API with nothing in it but a key. No worker runs: jobs stay queued."""
+    assert redis_url == running_api.settings.redis_url
+    with running_api.database.write() as session:
+        for table in reversed(SQLModel.metadata.sorted_tables):
+            others = table.columns["id"] != DEFAULT_TENANT if table.name == "tenant" else None
+            session.exec(table.delete() if others is None else table.delete().where(others))
+    for folder in ("blobs", "incoming", "work"):
+        shutil.rmtree(running_api.settings.data / folder, ignore_errors=True)
+    running_api.client.headers.update(running_api.key(DEFAULT_TENANT))
+    return running_api

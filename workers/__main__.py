@@ -26,7 +26,7 @@ from workers import watchdog
 from workers.app import worker_app
 from workers.relay import BROKER_ERRORS, relay_once
 from workers.runtime import Runtime
-from workers.sweeper import sweep_once
+from workers.sweeper import remove_unknown_blobs, sweep_once
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +83,7 @@ def relay(settings: Settings) -> None:
     next_sweep_s = time.monotonic()
     away = False
     pause_s = 0.0
+    _tidy(database, blobs)
     while not stop.wait(pause_s):
         try:
             pause_s = 0.0 if relay_once(database, app) else RELAY_PAUSE_S
@@ -94,6 +95,17 @@ def relay(settings: Settings) -> None:
             if not away:  # said once, not every second of an outage
                 log.warning("relay.waiting", error=f"{type(exc).__name__}: {exc}")
             away, pause_s = True, RELAY_PATIENCE_S
+
+
+def _tidy(database: Database, blobs: BlobStore) -> None:
+    """What is done once at a start; it can wait for the next one."""
+    try:
+        removed = remove_unknown_blobs(database, blobs)
+    except (SQLAlchemyError, OSError) as exc:
+        log.warning("relay.not_tidied", error=type(exc).__name__)
+        return
+    if removed:
+        log.warning("relay.unknown_files_removed", count=removed)
 
 
 def _warm_up(runtime: Runtime) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlmodel import select
 
+from vidlm.errors import StorageError
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database, clock, migrate
 from vidlm.store.keys import any_key, create_key, find_caller
@@ -129,3 +130,15 @@ def test_ids_sort_by_birth_and_never_meet() -> None:
     ids = [new_id("vid") for _ in range(2000)]
     assert len(set(ids)) == len(ids)
     assert [name[:16] for name in ids] == sorted(name[:16] for name in ids)
+
+
+def test_text_of_any_kind_can_be_kept(database: Database) -> None:
+    with database.write() as session:
+        session.add(video(id="vid_1", filename="a\0b \ud800 🎬 é"))
+    with database.read() as session:
+        assert session.get_one(Video, "vid_1").filename == "a\ufffdb \ufffd 🎬 é"
+
+
+def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="database"):
+        migrate(f"postgresql://x@/y?host={tmp_path}&connect_timeout=1")

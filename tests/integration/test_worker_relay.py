@@ -21,7 +21,7 @@ from vidlm.store.tables import Job, Outbox, Video
 from workers.app import worker_app
 from workers.relay import BROKER_ERRORS, relay_once
 from workers.runtime import Runtime
-from workers.sweeper import sweep_once
+from workers.sweeper import remove_unknown_blobs, sweep_once
 from workers.watchdog import is_stuck
 
 
@@ -140,3 +140,16 @@ def test_the_watchdog_knows_silence_from_idleness(database: Database, database_u
     runtime.busy = True
     assert not is_stuck(runtime, queues, 0.0)
     runtime.database.close()
+
+
+def test_files_nobody_knows_are_removed(database: Database, tmp_path: Path) -> None:
+    """An API process may die between storing bytes and saying whose they are."""
+    blobs = BlobStore(tmp_path)
+    known = accepted(database).video_id
+    for video_id in (known, "vid_unknown"):
+        with blobs.incoming() as incoming:
+            incoming.write(b"abc")
+            incoming.commit(video_id)
+    assert remove_unknown_blobs(database, blobs, older_than_s=60) == 0  # its row may be on the way
+    assert remove_unknown_blobs(database, blobs, older_than_s=-1) == 1
+    assert list(blobs.ids(older_than_s=-1)) == [known]

@@ -33,7 +33,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory, tiny_random_checkpoint: P
         policies=few_policies,
         device="cpu",
         span_s=4.0,
-        lease_s=2.0,
+        segment_max_s=4.0,
+        lease_s=4.0,
         sweep_every_s=1.0,
     )
 
@@ -54,8 +55,8 @@ def client(service: Service) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """30 seconds: eight spans."""
-    return numbered(tmp_path_factory.mktemp("clips") / "c.mp4", *H264, frames=240, fps=8).path.read_bytes()
+    """20 seconds: five spans."""
+    return numbered(tmp_path_factory.mktemp("clips") / "c.mp4", *H264, frames=160, fps=8).path.read_bytes()
 
 
 def upload(client: httpx.Client, data: bytes) -> str:
@@ -104,10 +105,9 @@ def test_a_worker_killed_in_mid_analysis_is_replaced_and_the_job_is_ready_once(
     database.close()
     assert indices == list(range(len(indices)))
     assert [span.token for span in spans[:before]] == [1] * before  # what was done was not done again
-    assert max(span.token for span in spans) <= 2
     document = client.get(f"{here}/analysis").json()
     assert [segment["index"] for segment in document["segments"]] == indices
-    assert document["segments"][-1]["end_s"] == 30.0
+    assert document["segments"][-1]["end_s"] == 20.0
 
 
 def test_a_question_through_every_process(client: httpx.Client) -> None:
@@ -141,33 +141,41 @@ def test_more_keys_can_be_made(service: Service, client: httpx.Client) -> None:
     assert client.get("/v1/videos", headers=another).status_code == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_no_process_outlives_the_one_that_started_it(
-    number: signal.Signals, tmp_path: Path, tiny_random_checkpoint: Path
-) -> None:
+def test_no_process_outlives_the_one_that_started_it(tmp_path: Path, tiny_random_checkpoint: Path) -> None:
+    """However that one ends: stopped, interrupted at the keyboard, killed."""
     script = """
 import sys, time
 from pathlib import Path
 from vidlm.config import Settings
 from vidlm.launch import Service
 with Service(Settings(data=Path(sys.argv[1]), port=0, model=sys.argv[2])) as service:
-    service.wait_ready(60)
+    while len(service.pids()) < 5:
+        time.sleep(0.01)
+    time.sleep(float(sys.argv[3]))  # some are killed as they start
     print(*service.pids().values(), flush=True)
     time.sleep(600)
 """
-    command = [sys.executable, "-c", script, str(tmp_path / "data"), str(tiny_random_checkpoint)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as parent:
+    ends = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: -signal.SIGINT, signal.SIGKILL: -signal.SIGKILL}
+    parents = {}
+    for number, pause_s in zip(ends, ("2.5", "0.5", "0"), strict=True):
+        command = [sys.executable, "-c", script, str(tmp_path / number.name), str(tiny_random_checkpoint), pause_s]
+        parents[number] = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+    for number, parent in parents.items():
         assert parent.stdout is not None
-        pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 5
-        assert all(alive(pid) for pid in pids)
-        parent.send_signal(number)
-        parent.wait(30)
-        wait_until(lambda: not any(alive(pid) for pid in pids), 5, "all children are gone")
-    assert parent.returncode == (128 + number if number is signal.SIGTERM else -number)
+        with parent:
+            pids = [int(pid) for pid in parent.stdout.readline().split()]
+            assert len(pids) == 5
+            assert all(alive(pid) for pid in pids)
+            parent.send_signal(number)
+            parent.wait(30)
+            wait_until(lambda ids=pids: not any(alive(pid) for pid in ids), 5, "all children are gone")
+        assert parent.returncode == ends[number]
 
 
 def _answers(client: httpx.Client) -> bool:

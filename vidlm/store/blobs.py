@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -123,6 +124,13 @@ class BlobStore:
             else:
                 path.unlink(missing_ok=True)
         return not any((self._root / key).exists() for key in keys)
+
+    def ids(self, *, older_than_s: float) -> Iterator[str]:
+        """The ids of all blobs that were last written so long ago."""
+        before = time.time() - older_than_s
+        for path in (self._root / "blobs").glob("*/*"):
+            if path.stat().st_mtime < before:
+                yield path.name
 
     def remove_stale_incoming(self) -> int:
         """Remove uploads that broke off with the process that took them; how many there were."""

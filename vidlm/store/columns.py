@@ -1,12 +1,15 @@
 """Column types and defaults that the tables share: aware UTC times and ids that sort by birth."""
 
+import re
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import DateTime, Dialect
+from sqlalchemy import DateTime, Dialect, Text
 from sqlalchemy.types import TypeDecorator
+
+_UNKEEPABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -28,6 +31,18 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         aware: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
         return aware.astimezone(UTC)
+
+
+class CleanText(TypeDecorator[str]):
+    """Text of any origin and length. A NUL or half a surrogate pair, which not every database keeps, becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return _UNKEEPABLE.sub("\ufffd", value)
 
 
 def new_id(prefix: str) -> str:

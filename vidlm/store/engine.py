@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlmodel import Session
 
-from vidlm.errors import SettingsError
+from vidlm.errors import SettingsError, StorageError
 
 _MIGRATION_LOCK = 0x76_69_64_6C_6D  # any constant that every vidlm process agrees on
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
@@ -86,7 +87,7 @@ def open_engine(url: str) -> Engine:
 def migrate(url: str) -> None:
     """Bring the schema to the newest revision; nothing happens when it is there. Several processes may call it at once.
 
-    The whole migration is one transaction on either database.
+    The whole migration is one transaction on either database. Raises `SettingsError`, `StorageError`.
     """
     engine = open_engine(url)
     try:
@@ -94,6 +95,8 @@ def migrate(url: str) -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             command.upgrade(alembic_config(connection), "head")
+    except OperationalError as exc:
+        raise StorageError("the database cannot be opened", code="database_unavailable") from exc
     finally:
         engine.dispose()
 
@@ -124,5 +127,6 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def _head() -> str | None:
     return ScriptDirectory.from_config(alembic_config()).get_current_head()

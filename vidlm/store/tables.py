@@ -18,11 +18,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from vidlm.domain import Action, JobState, Severity, WorkState
-from vidlm.store.columns import UtcDateTime, new_id, utc_now
+from vidlm.store.columns import CleanText, UtcDateTime, new_id, utc_now
 
 DEFAULT_TENANT = "ten_default"
 
@@ -75,7 +75,7 @@ class Video(SQLModel, table=True):
 
     id: str = Field(default_factory=lambda: new_id("vid"), primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id")
-    filename: str | None = Field(default=None, sa_type=Text)  # opaque; no path is ever made of it
+    filename: str | None = Field(default=None, sa_type=CleanText)  # opaque; no path is ever made of it
     sha256: str
     size_bytes: int = Field(sa_type=BigInteger)
     blob: str | None = None
@@ -95,7 +95,7 @@ class Claimable(SQLModel):
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     not_before: datetime | None = Field(default=None, sa_type=UtcDateTime)
     error_code: str | None = None
-    error_detail: str | None = Field(default=None, sa_type=Text)
+    error_detail: str | None = Field(default=None, sa_type=CleanText)
 
 
 class Job(Claimable, table=True):
@@ -121,7 +121,7 @@ class Job(Claimable, table=True):
     spans_total: int = 0
     spans_done: int = 0
     verdict_action: str | None = None
-    verdict_reason: str | None = Field(default=None, sa_type=Text)
+    verdict_reason: str | None = Field(default=None, sa_type=CleanText)
     toy_model: bool | None = None
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -163,7 +163,7 @@ class SegmentRow(SQLModel, table=True):
     start_s: float
     end_s: float
     frame_times_s: list[float] = Field(sa_type=JSON)
-    caption: str = Field(sa_type=Text)
+    caption: str = Field(sa_type=CleanText)
     scores: dict[str, float] = Field(sa_type=JSON)
 
 
@@ -215,7 +215,7 @@ class Question(Claimable, table=True):
 
     id: str = Field(default_factory=lambda: new_id("qst"), primary_key=True)
     video_id: str = Field(foreign_key="video.id", index=True)
-    text: str = Field(sa_type=Text)
+    text: str = Field(sa_type=CleanText)
     state: str = WorkState.WAITING.value
     answer: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

@@ -10,13 +10,15 @@ from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
 from vidlm.store import tables  # noqa: F401  fills the metadata
-from vidlm.store.columns import UtcDateTime
+from vidlm.store.columns import CleanText, UtcDateTime
 
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     """Spell our own column types shortly; `False` leaves a thing to Alembic."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "UtcDateTime()"
+    if kind == "type" and isinstance(item, CleanText):
+        return "sa.Text()"
     if kind == "type" and isinstance(item, AutoString):
         return "sa.String()"
     return False
