@@ -22,7 +22,8 @@ from vidlm import prompts
 from vidlm.config import Settings, load_settings
 from vidlm.domain import Analysis, Answer, AnswerEvidence, Span
 from vidlm.errors import QuestionError
-from vidlm.pipeline import Prepared, Progress, load_model, prepare, provenance, read_windows, source_of
+from vidlm.pipeline import Prepared, Progress, load_model, prepare, read_windows, source_of
+from vidlm.provenance import provenance
 from vidlm.video.sampling import Window, plan_spans
 
 if TYPE_CHECKING:

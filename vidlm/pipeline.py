@@ -13,7 +13,6 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,13 +21,11 @@ import numpy as np
 from vidlm import prompts
 from vidlm.config import Settings, load_settings
 from vidlm.domain import (
-    PIPELINE_VERSION,
     Analysis,
     Chapter,
     Coverage,
     FrameBatch,
     Gap,
-    Provenance,
     Sampling,
     Segment,
     Span,
@@ -39,6 +36,7 @@ from vidlm.errors import MediaError, QuestionError
 from vidlm.model.preprocess import FrameGeometry
 from vidlm.moderation.flags import decide, flags_from_scores
 from vidlm.moderation.policies import PolicySet, load_policies
+from vidlm.provenance import provenance
 from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions
 from vidlm.video.frames import read_frames
 from vidlm.video.normalize import Limits, normalize
@@ -53,9 +51,6 @@ SUMMARY_TOKENS: Final = 128
 TITLE_TOKENS: Final = 16
 TITLE_CAPTIONS: Final = 12
 """Captions a chapter's title is made from, at most."""
-
-LIBRARIES: Final = ("vidlm", "torch", "transformers", "decord2", "av", "imageio-ffmpeg", "numpy")
-"""Packages whose versions a result carries, where they are installed as packages."""
 
 _SHOT_FRAMES: Final = 256  # frames held at full size while shots are looked for
 _SHOT_SIDE: Final = 64  # pixels of the longer side that are enough to see a cut
@@ -217,20 +212,6 @@ def title_chapters(segments: Sequence[Segment], shots: Sequence[Span], model: Vi
     return tuple(chapters)
 
 
-def provenance(sampling: Sampling, model: VideoModel, policies: PolicySet | None) -> Provenance:
-    """Everything needed to say later why a result is what it is; `policies` is None where none were asked."""
-    return Provenance(
-        model_id=model.info.model_id,
-        model_revision=model.info.revision,
-        toy_model=model.info.toy,
-        pipeline_version=PIPELINE_VERSION,
-        prompt_version=prompts.PROMPT_VERSION,
-        policy_set_version=policies.version if policies else "",
-        sampling=sampling,
-        libraries={name: version for name in LIBRARIES if (version := _version(name))},
-    )
-
-
 class LocalAnalysis(Analysis):
     """An analysis that remembers which file it was made from, so that it can be asked questions.
 
@@ -315,10 +296,3 @@ def _small_frames(proxy: Path, frame_times_s: Sequence[float]) -> FrameBatch:
         step = max(1, max(pixels.shape[1:3]) // _SHOT_SIDE)
         parts.append(np.ascontiguousarray(pixels[:, ::step, ::step]))
     return FrameBatch(np.concatenate(parts), np.asarray(frame_times_s, dtype=np.float64))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -1,0 +1,37 @@
+"""Why a result is what it is: model, versions and sampling, as every analysis and answer carries them."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
+
+from vidlm.domain import PIPELINE_VERSION, Provenance, Sampling
+from vidlm.moderation.policies import PolicySet
+from vidlm.prompts import PROMPT_VERSION
+
+if TYPE_CHECKING:
+    from vidlm.model.engine import VideoModel
+
+LIBRARIES: Final = ("vidlm", "torch", "transformers", "decord2", "av", "imageio-ffmpeg", "numpy")
+"""Packages whose versions a result carries, where they are installed as packages."""
+
+
+def provenance(sampling: Sampling, model: VideoModel, policies: PolicySet | None) -> Provenance:
+    """Everything needed to say later why a result is what it is; `policies` is None where none were asked."""
+    return Provenance(
+        model_id=model.info.model_id,
+        model_revision=model.info.revision,
+        toy_model=model.info.toy,
+        pipeline_version=PIPELINE_VERSION,
+        prompt_version=PROMPT_VERSION,
+        policy_set_version=policies.version if policies else "",
+        sampling=sampling,
+        libraries={name: version for name in LIBRARIES if (version := _version(name))},
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
