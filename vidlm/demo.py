@@ -176,7 +176,13 @@ def _seconds(video: dict[str, Any]) -> float:
 
 
 def _table(rows: Sequence[Shown]) -> Table:
-    table = Table("clip", "caption", Column("flags", no_wrap=True), "verdict", Column("seconds", justify="right"))
+    table = Table(
+        Column("clip", no_wrap=True),
+        "caption",
+        Column("flags", overflow="fold", max_width=24),
+        "verdict",
+        Column("seconds", justify="right"),
+    )
     for row in rows:
         verdict = Text(row.verdict, screen.COLOURS[Action(row.verdict)]) if row.verdict else Text(row.state, "red")
         caption = screen.plain(row.error or row.caption)
