@@ -55,13 +55,14 @@ def locate(model: str, *, weights: bool = True) -> Path:
 def identify(model: str, folder: Path) -> Identity:
     """Name and revision of the checkpoint in `folder`, which `model` was resolved to.
 
-    Ours carry a `vidlm.json` that says both. A hub snapshot's revision is its commit. Any other folder's is a digest of
-    its configuration and weights (of large files, their headers and samples).
+    A toy checkpoint carries a `vidlm.json` that names it and says so. A hub snapshot's revision is its commit; any other
+    folder's, unless its `vidlm.json` says otherwise, a digest of its configuration and weights (of large files, their
+    headers and samples).
     """
     card = folder / "vidlm.json"
     if card.is_file():
         ours = read_json(card)
-        return Identity(str(ours.get("name", folder.name)), str(ours.get("revision", "")), ours.get("toy") is True)
+        return Identity(str(ours.get("name", folder.name)), str(ours.get("revision") or _digest(folder)), ours.get("toy") is True)
     if folder.parent.name == "snapshots":
         return Identity(model, folder.name, toy=False)
     return Identity(folder.name, _digest(folder), toy=False)

@@ -43,7 +43,7 @@ KIND_NAMES: Final = ("nothing", *KINDS)
 COLOUR_NAMES: Final = ("none", *COLOURS)
 MOTION_NAMES: Final = ("none", "left", "right", "up", "down", "still", "grows")
 
-TURN_WEIGHTS: Final = {"caption": 1.5, "when": 1.0, "summary": 1.0, "title": 0.7, "policy": 1.2, "direction": 1.5}
+TURN_WEIGHTS: Final = {"caption": 1.5, "when": 1.0, "summary": 1.0, "title": 0.7, "policy": 2.0, "direction": 1.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +299,11 @@ class RowStream(torch.utils.data.IterableDataset[Any]):
         rng = _worker_rng(self._seed)
         while True:
             if rng.random() < self._text_share:
-                yield sample_text_rows(rng, self._words, 32)
+                yield sample_text_rows(rng, self._words, max(4, self._budget // 5))
                 continue
             size = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
             pairs = int(rng.choice(PAIRS, p=PAIR_SHARES))
-            count = int(np.clip(self._budget // (pairs + 3), 6, 48))
+            count = int(np.clip(self._budget // (pairs + 3), 2, 48))
             yield sample_rows(rng, self._words, size=size, pairs=pairs, count=count, turns=self._turns)
 
 

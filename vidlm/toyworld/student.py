@@ -211,6 +211,8 @@ def save_model(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
         folder / "generation_config.json",
         {"bos_token_id": end[1], "pad_token_id": end[1], "eos_token_id": end, "do_sample": False},
     )
+    # whatever is trained here knows the toy world and nothing else, and is to say so wherever it is used
+    _write(folder / "vidlm.json", {"name": "vidlm-tiny", "toy": True})
     save_tokenizer(tokenizer, folder)
 
 

@@ -63,7 +63,7 @@ def yes_no(holds: bool) -> str:
 def sample_turns(rng: Rng, seen: Sequence[Fact], *, count: int = 12) -> list[Turn]:
     """About `count` turns on one part: its caption, policies, attributes, relevance and things that are not there."""
     turns = [Turn("caption", prompts.caption_request(), caption(seen))]
-    turns += _policy_turns(rng, seen, 4)
+    turns += _policy_turns(rng, seen)
     turns += [_composed_turn(rng, seen)]
     asked = questions(rng, seen)
     rng.shuffle(asked)
@@ -75,19 +75,20 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, count: int = 12) -> list[Tur
     return turns
 
 
-def _policy_turns(rng: Rng, seen: Sequence[Fact], count: int) -> list[Turn]:
-    """Built-in policies, balanced: all that hold, then as many that do not, mostly of those the world knows."""
+def _policy_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
+    """Built-in policies: up to three that hold, and at least two that do not, mostly of those the world knows."""
     policies = built_in_policies()
     holding = list(dict.fromkeys(policy for fact in seen for policy in fact.policies))
     others = [policy for policy in KNOWN_POLICIES if policy not in holding]
     strangers = [policy for policy in policies if policy not in KNOWN_POLICIES]
-    chosen = list(rng.permutation(holding)[: count - 1]) if holding else []
+    chosen = [str(policy) for policy in rng.permutation(holding)[:3]] if holding else []
+    count = len(chosen) + max(2, len(chosen))
     while len(chosen) < count:
         pool = others if rng.random() < 0.75 else strangers
         pick = str(rng.choice(pool))
         if pick not in chosen:
             chosen.append(pick)
-    return [Turn("policy", prompts.policy_question(policies[str(p)]), yes_no(p in holding)) for p in chosen]
+    return [Turn("policy", prompts.policy_question(policies[p]), yes_no(p in holding)) for p in chosen]
 
 
 def random_name(rng: Rng) -> tuple[str | None, str]:
