@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidlm.toyworld import dataset, student, train
+from vidlm.toyworld import dataset, losses, student, windows
 from vidlm.toyworld.scene import Actor, Clip, Scene
 
 
@@ -17,8 +17,8 @@ def test_packed_branches_equal_branches_alone(words: dataset.Vocabulary) -> None
     batch = dataset.sample_rows(np.random.default_rng(0), words, size=(84, 112), pairs=2, count=1, turns=8)
     model = student.new_model(student.train_tokenizer()).eval()
     with torch.inference_mode():
-        tokens = train.see(model, batch.pixels)
-        together, _, columns = train.stage2_logits(model, batch, tokens, words, torch.device("cpu"))
+        tokens = losses.see(model, batch.pixels)
+        together, _, columns = losses.stage2_logits(model, batch, tokens, words, torch.device("cpu"))
         branch = batch.branch[0]
         for number in range(1, int(branch.max()) + 1):
             kept = ((branch == 0) | (branch == number)).nonzero()[:, 0]
@@ -32,7 +32,7 @@ def test_packed_branches_equal_branches_alone(words: dataset.Vocabulary) -> None
                 [[batch.kinds[0][number - 1]]],
                 batch.cells,
             )
-            logits, _, _ = train.stage2_logits(model, alone, tokens, words, torch.device("cpu"))
+            logits, _, _ = losses.stage2_logits(model, alone, tokens, words, torch.device("cpu"))
             torch.testing.assert_close(logits, together[branch[columns] == number], atol=1e-4, rtol=1e-4)
 
 
@@ -48,14 +48,14 @@ def test_rows_ask_for_answers_and_nothing_else(words: dataset.Vocabulary) -> Non
 def test_cells_name_what_covers_them() -> None:
     actor = Actor("circle", "red", 0.5, 0.0, 4.0, ((0.0, 0.25, 0.5), (4.0, 0.75, 0.5)))
     clip = Clip(4.0, (Scene(0.0, 4.0, ((90.0,) * 3, (90.0,) * 3), (actor,), 0.0, 0),), 0.0, 0, (1.0, 1.0), 0.0)
-    kinds, colours, motions = dataset._cell_labels(dataset._shown(clip, 0.0), (112, 112)).reshape(3, 4, 4)
-    inside = kinds == dataset.KIND_NAMES.index("circle")
+    kinds, colours, motions = windows.cell_labels(windows.shown_at(clip, 0.0), (112, 112)).reshape(3, 4, 4)
+    inside = kinds == windows.KIND_NAMES.index("circle")
     assert inside[1:3, 0:2].all()
     assert not inside[:, 3].any()
-    assert set(colours[inside]) == {dataset.COLOUR_NAMES.index("red")}
-    assert set(motions[inside]) == {dataset.MOTION_NAMES.index("right")}
+    assert set(colours[inside]) == {windows.COLOUR_NAMES.index("red")}
+    assert set(motions[inside]) == {windows.MOTION_NAMES.index("right")}
 
 
 def test_softening_keeps_grey_pictures_and_sizes() -> None:
     grey = np.full((2, 28, 56, 3), 120, dtype=np.uint8)
-    assert np.array_equal(dataset.soften(np.random.default_rng(0), grey), grey)
+    assert np.array_equal(windows.soften(np.random.default_rng(0), grey), grey)

@@ -11,7 +11,6 @@ A token sees the prefix and, causally, its own branch. Needs torch, tokenizers a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,11 +24,11 @@ from torch import Tensor
 from vidlm import prompts
 from vidlm.model.positions import prompt_positions, text_positions
 from vidlm.toyworld import draw
-from vidlm.toyworld.scene import COLOURS, KINDS, Clip, Scene
 from vidlm.toyworld.student import token_id
 from vidlm.toyworld.tasks import Turn, sample_text_turn, sample_turns
-from vidlm.toyworld.truth import Fact, fact_of, facts_between, place_of
-from vidlm.toyworld.world import Rng, sample_scene, with_camera
+from vidlm.toyworld.truth import facts_between
+from vidlm.toyworld.windows import cell_labels, describe, render_window, sample_window, shown_at, soften
+from vidlm.toyworld.world import Rng
 
 SIZES: Final = ((84, 112), (84, 140), (112, 112), (112, 84), (140, 84))
 SIZE_SHARES: Final = (0.34, 0.26, 0.16, 0.12, 0.12)
@@ -37,11 +36,6 @@ SIZE_SHARES: Final = (0.34, 0.26, 0.16, 0.12, 0.12)
 
 PAIRS: Final = tuple(range(1, 11))
 PAIR_SHARES: Final = (0.08, 0.14, 0.17, 0.17, 0.15, 0.1, 0.07, 0.05, 0.03, 0.04)
-
-CELL: Final = 28
-KIND_NAMES: Final = ("nothing", *KINDS)
-COLOUR_NAMES: Final = ("none", *COLOURS)
-MOTION_NAMES: Final = ("none", "left", "right", "up", "down", "still", "grows")
 
 TURN_WEIGHTS: Final = {"caption": 1.5, "when": 1.0, "summary": 1.0, "title": 0.7, "policy": 2.0, "direction": 1.5}
 
@@ -98,52 +92,6 @@ class Vocabulary:
         return ids
 
 
-# ---- windows
-
-
-def sample_window(rng: Rng, pairs: int) -> tuple[Clip, npt.NDArray[np.float64], float]:
-    """A clip, the times of 2 * `pairs` frames in it, and the sampling rate they came from."""
-    fps = float(rng.choice([2.0, 1.0, 4.0], p=[0.84, 0.08, 0.08]))
-    start_s = float(rng.integers(0, 240)) / 2 if rng.random() < 0.7 else 0.0
-    length_s = max(2.0, 2 * pairs / fps)
-    begin = start_s + (float(rng.uniform(0, 0.5)) if rng.random() < 0.3 else 0.0)
-    scene = sample_scene(rng, start_s, start_s + length_s + 0.5)
-    if rng.random() < 0.1:
-        scene = dataclasses.replace(scene, fade_in_s=0.5)
-    scenes: tuple[Scene, ...] = (scene,)
-    if pairs >= 3 and rng.random() < 0.08:  # a cut that shot detection missed
-        middle = start_s + round(length_s * float(rng.uniform(0.3, 0.7)) * 2) / 2
-        scenes = (
-            sample_scene(rng, start_s, middle),
-            sample_scene(rng, middle, start_s + length_s + 0.5),
-        )
-    frames = 2 * pairs - (1 if pairs > 1 and rng.random() < 0.15 else 0)
-    clip = with_camera(rng, start_s + length_s + 0.5, scenes)
-    return clip, np.round(begin * fps) / fps + np.arange(frames) / fps, fps
-
-
-def render_window(
-    rng: Rng, clip: Clip, times_s: npt.NDArray[np.float64], size: tuple[int, int]
-) -> npt.NDArray[np.uint8]:
-    """Frames [2 * pairs, H, W, 3] as a decoder would give them; an odd count repeats the last frame."""
-    frames = soften(rng, draw.render(clip, times_s, *size))
-    return np.concatenate([frames, frames[-1:]]) if len(frames) % 2 else frames
-
-
-def soften(rng: Rng, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """What 4:2:0 video does to a picture: colour at half resolution and, at low bitrates, a slight blur."""
-    wide = frames.astype(np.float32)
-    luma = wide @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
-    count, height, width, _ = frames.shape
-    chroma = (wide - luma[..., None]).reshape(count, height // 2, 2, width // 2, 2, 3).mean(axis=(2, 4))
-    if rng.random() < 0.5:
-        share = np.float32(rng.uniform(0, 0.5))
-        for axis in (1, 2):
-            luma = (1 - share) * luma + share * 0.5 * (np.roll(luma, 1, axis) + np.roll(luma, -1, axis))
-    wide = luma[..., None] + chroma.repeat(2, axis=1).repeat(2, axis=2)
-    return np.asarray(np.clip(wide + 0.5, 0, 255), dtype=np.uint8)
-
-
 # ---- stage 2: rows of prefix and branches
 
 
@@ -154,7 +102,7 @@ def sample_rows(rng: Rng, words: Vocabulary, *, size: tuple[int, int], pairs: in
     for _ in range(count):
         clip, times_s, _ = sample_window(rng, pairs)
         pixels.append(render_window(rng, clip, times_s, size))
-        cells.append(np.stack([_cell_labels(_shown(clip, float(time_s)), size) for time_s in times_s[::2]]))
+        cells.append(np.stack([cell_labels(shown_at(clip, float(time_s)), size) for time_s in times_s[::2]]))
         asked = sample_turns(rng, facts_between(clip, times_s), count=turns)
         rows.append(_row(words, prompts.video_prefix(list(times_s[::2])), grid, asked))
     return _stack(words, rows, np.stack(pixels), np.stack(cells))
@@ -243,46 +191,11 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
         for start_s in starts[: count - len(texts)]:
             first, second = np.searchsorted(unique, [start_s - 1e-5, start_s + 1 / fps - 1e-5])
             pixels.append(frames[[first, second]])
-            shown = _shown(clip, float(start_s))
-            texts.append([_describe(fact, x, y) for fact, x, y, _ in shown] or ["nothing happens"])
-            labels.append(_cell_labels(shown, size))
+            shown = shown_at(clip, float(start_s))
+            texts.append([describe(fact, x, y) for fact, x, y, _ in shown] or ["nothing happens"])
+            labels.append(cell_labels(shown, size))
     stacked = torch.from_numpy(np.stack(labels))
     return Pairs(torch.from_numpy(np.stack(pixels)), texts, stacked[:, 0], stacked[:, 1], stacked[:, 2])
-
-
-def _shown(clip: Clip, time_s: float) -> list[tuple[Fact, float, float, float]]:
-    """(fact, x, y, size) of what is on screen at a time, in drawing order."""
-    found = []
-    for scene in clip.scenes:
-        for actor in scene.actors:
-            if actor.start_s <= time_s < actor.end_s:
-                share = (time_s - actor.start_s) / max(actor.end_s - actor.start_s, 1e-6)
-                size = actor.size * (1 + (actor.grow - 1) * share)
-                found.append((fact_of(actor), *actor.place(time_s), size))
-    return found
-
-
-def _describe(fact: Fact, x: float, y: float) -> str:
-    moving = f"moves {fact.motion}" if fact.motion in ("left", "right", "up", "down") else fact.motion
-    return f"{fact.subject} {moving} {place_of(x, y)}"
-
-
-def _cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """int64 [3, cells]: kind, colour and motion of what covers each cell's middle, the last drawn on top."""
-    height, width = size
-    y = (np.arange(height // CELL) + 0.5)[:, None] * CELL
-    x = (np.arange(width // CELL) + 0.5)[None, :] * CELL
-    labels = np.zeros((3, height // CELL, width // CELL), dtype=np.int64)
-    for fact, at_x, at_y, share in shown:
-        reach = max(share * min(height, width) * 0.5, CELL * 0.55)
-        inside = (np.abs(y - at_y * height) <= reach) & (np.abs(x - at_x * width) <= reach)
-        values = (
-            KIND_NAMES.index(fact.kind),
-            COLOUR_NAMES.index(fact.colour) if fact.colour else 0,
-            MOTION_NAMES.index(fact.motion),
-        )
-        labels[:, inside] = np.asarray(values)[:, None]
-    return labels.reshape(3, -1)
 
 
 # ---- endless streams

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,15 +25,16 @@ from vidlm.pipeline import Prepared, analyze_windows, load_model, prepare
 from vidlm.toyworld import metrics
 from vidlm.toyworld.encode import Form, encode_clip
 from vidlm.toyworld.files import sample_form
-from vidlm.toyworld.scene import SHAPES, Clip, Scene
+from vidlm.toyworld.observations import ATTRIBUTES, Observations, table
+from vidlm.toyworld.scene import Clip
 from vidlm.toyworld.tasks import HELD_OUT, Question, absent_question, composed_policy, questions
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
+from vidlm.toyworld.variants import shifted, with_held_out, with_words
 from vidlm.toyworld.world import EVAL_SEEDS, Rng, sample_clip
 
 if TYPE_CHECKING:
     from vidlm.model.engine import VideoModel
 
-ATTRIBUTES: Final = ("colour", "count", "direction", "place", "order")
 ASKED: Final = 3
 """Attribute questions a clip."""
 VARIANT_EVERY: Final = 3
@@ -43,24 +44,6 @@ OVERLAY: Final = "NO WEAPONS"
 HELD_OUT_POLICIES: Final = {
     f"{colour} {kind}": composed_policy(f"a {colour} {kind}") for colour, kind in sorted(HELD_OUT)
 }
-
-Pairs = list[tuple[int, float, bool]]
-"""(clip, score, truth)"""
-
-
-@dataclass
-class Observations:
-    """What was seen of all clips, each with the number of its clip."""
-
-    policy: Pairs = field(default_factory=list)
-    composed: Pairs = field(default_factory=list)
-    attributes: dict[str, list[tuple[int, bool]]] = field(default_factory=lambda: {kind: [] for kind in ATTRIBUTES})
-    stated: list[tuple[int, int, int, int]] = field(default_factory=list)  # clip, right, stated, true
-    when: list[tuple[int, float]] = field(default_factory=list)
-    absent: list[tuple[int, bool]] = field(default_factory=list)
-    wrongly_abstained: list[tuple[int, bool]] = field(default_factory=list)
-    variants: dict[str, list[tuple[int, float, float]]] = field(default_factory=dict)  # clip, accuracy before, after
-    overlay: list[tuple[int, bool]] = field(default_factory=list)  # clip, flipped from unsafe to safe
 
 
 def evaluate(
@@ -84,7 +67,7 @@ def evaluate(
         "seed": seed,
         "count": count,
         "model": {"id": model.info.model_id, "revision": model.info.revision, "toy": model.info.toy},
-        "rows": _rows(seen, seconds),
+        "rows": table(seen, seconds),
     }
 
 
@@ -114,7 +97,7 @@ class _Bench:
 
 
 def _observe(seen: Observations, bench: _Bench, rng: Rng) -> None:
-    clip = _with_held_out(rng, sample_clip(rng, duration_s=float(rng.integers(8, 25)) / 2))
+    clip = with_held_out(rng, sample_clip(rng, duration_s=float(rng.integers(8, 25)) / 2))
     form = sample_form(rng)
     prepared = bench.prepare(clip, form)
     known = load_policies()
@@ -185,20 +168,6 @@ def _same(said: str, truth: str) -> bool:
     return said.strip().rstrip(".").lower() == truth.strip().rstrip(".").lower()
 
 
-def _with_held_out(rng: Rng, clip: Clip) -> Clip:
-    """Half the clips get one of the held-out pairs in the place of a shape."""
-    places = [(i, j) for i, scene in enumerate(clip.scenes) for j, a in enumerate(scene.actors) if a.kind in SHAPES]
-    if not places or rng.random() < 0.4:
-        return clip
-    at, number = places[int(rng.integers(len(places)))]
-    colour, kind = sorted(HELD_OUT)[int(rng.integers(len(HELD_OUT)))]
-    actors = list(clip.scenes[at].actors)
-    actors[number] = dataclasses.replace(actors[number], kind=kind, colour=colour)
-    scenes = list(clip.scenes)
-    scenes[at] = dataclasses.replace(scenes[at], actors=tuple(actors))
-    return dataclasses.replace(clip, scenes=tuple(scenes))
-
-
 # ---- the same clip, otherwise
 
 
@@ -220,42 +189,18 @@ def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form)
         "reencoded": right(clip, dataclasses.replace(form, suffix=".mp4", codec="h264"), 35),
         "rescaled": right(clip, dataclasses.replace(form, height=form.height * 3 // 2, width=form.width * 3 // 2)),
         "frame_rate": right(clip, dataclasses.replace(form, fps=other_rate)),
-        "shifted": right(_shifted(clip, 0.5), form),
+        "shifted": right(shifted(clip, 0.5), form),
     }
     for name, after in variants.items():
         pairs = seen.variants.setdefault(name, [])
         pairs.append((bench.index, float(np.mean(before)), float(np.mean(after))))
-    plain = bench.analyze(bench.prepare(_with_words(clip, None), form), policies)
-    written = bench.analyze(bench.prepare(_with_words(clip, (OVERLAY, 0.5, 0.1)), form), policies)
+    plain = bench.analyze(bench.prepare(with_words(clip, None), form), policies)
+    written = bench.analyze(bench.prepare(with_words(clip, (OVERLAY, 0.5, 0.1)), form), policies)
     for one, other in zip(plain, written, strict=False):
         there = facts_between(clip, _drawn(one.frame_times_s, form))
         for policy in {policy for fact in there for policy in fact.policies}:
             if one.scores[policy] >= 0.5:
                 seen.overlay.append((bench.index, other.scores[policy] < 0.5))
-
-
-def _with_words(clip: Clip, words: tuple[str, float, float] | None) -> Clip:
-    return dataclasses.replace(clip, scenes=tuple(dataclasses.replace(scene, words=words) for scene in clip.scenes))
-
-
-def _shifted(clip: Clip, by_s: float) -> Clip:
-    """The clip without its first `by_s` seconds."""
-
-    def scene_of(scene: Scene) -> Scene:
-        actors = tuple(
-            dataclasses.replace(
-                actor,
-                start_s=actor.start_s - by_s,
-                end_s=actor.end_s - by_s,
-                path=tuple((time_s - by_s, x, y) for time_s, x, y in actor.path),
-            )
-            for actor in scene.actors
-        )
-        return dataclasses.replace(
-            scene, start_s=max(0.0, scene.start_s - by_s), end_s=scene.end_s - by_s, actors=actors
-        )
-
-    return dataclasses.replace(clip, duration_s=clip.duration_s - by_s, scenes=tuple(map(scene_of, clip.scenes)))
 
 
 def _seconds_for_ten(model: VideoModel, settings: Settings, folder: Path) -> float:
@@ -271,82 +216,3 @@ def _seconds_for_ten(model: VideoModel, settings: Settings, folder: Path) -> flo
     prepared = prepare(source, work, filename="ten.mp4", geometry=model.info.geometry, settings=settings)
     analyze_windows(prepared, prepared.windows, model, policies)
     return time.perf_counter() - began
-
-
-# ---- the table
-
-
-def _rows(seen: Observations, seconds: Sequence[float]) -> list[dict[str, Any]]:
-    clips, scores, truth = _columns(seen.policy)
-    composed_clips, composed_scores, composed_truth = _columns(seen.composed)
-    attributes = [item for kind in ATTRIBUTES for item in seen.attributes[kind]]
-    stated = np.asarray([item[1:] for item in seen.stated], dtype=float).reshape(-1, 3)
-    owners = [item[0] for item in seen.stated]
-    rows = [
-        _row("policy_auroc", clips, lambda i: metrics.auroc(scores[i], truth[i]), 0.995),
-        _row(
-            "policy_recall_at_1pct_fpr",
-            clips,
-            lambda i: metrics.recall_at_false_positive_rate(scores[i], truth[i], 0.01),
-            0.95,
-        ),
-        _row(
-            "composed_accuracy",
-            composed_clips,
-            lambda i: float(((composed_scores[i] >= 0.5) == composed_truth[i]).mean()),
-            0.95,
-        ),
-        _share("attribute_exact", attributes, 0.92),
-        *[_share(f"attribute_{kind}", seen.attributes[kind], 0.92) for kind in ATTRIBUTES],
-        _row("caption_precision", owners, lambda i: _ratio(stated[i, 0], stated[i, 1]), 0.92),
-        _row("caption_recall", owners, lambda i: _ratio(stated[i, 0], stated[i, 2]), 0.92),
-        _share("when_mean_iou", seen.when, 0.80),
-        _share("when_r1_iou70", [(clip, iou >= 0.7) for clip, iou in seen.when], 0.80),
-        _share("absent_abstains", seen.absent, 0.95),
-        _share("wrong_abstentions", seen.wrongly_abstained, 0.03, at_least=False),
-        _row(
-            "calibration_ece",
-            clips,
-            lambda i: metrics.expected_calibration_error(scores[i], truth[i]),
-            0.03,
-            at_least=False,
-        ),
-        _share("overlay_flips", seen.overlay, 0.02, at_least=False),
-    ]
-    for name, pairs in seen.variants.items():
-        rows.append(
-            _share(f"{name}_drop", [(clip, before - after) for clip, before, after in pairs], 0.03, at_least=False)
-        )
-    return [
-        *rows,
-        _row(
-            "seconds_for_10s_clip", [0, 1, 2], lambda i: float(np.median(np.asarray(seconds)[i])), 2.0, at_least=False
-        ),
-    ]
-
-
-def _columns(pairs: Pairs) -> tuple[list[int], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    scores = np.asarray([score for _, score, _ in pairs], dtype=np.float64)
-    return [clip for clip, _, _ in pairs], scores, np.asarray([truth for _, _, truth in pairs], dtype=bool)
-
-
-def _ratio(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> float:
-    return float(part.sum() / whole.sum()) if whole.sum() else float("nan")
-
-
-def _share(name: str, items: Iterable[tuple[int, float]], bar: float, *, at_least: bool = True) -> dict[str, Any]:
-    found = list(items)
-    values = np.asarray([value for _, value in found], dtype=np.float64)
-    return _row(name, [clip for clip, _ in found], lambda i: float(values[i].mean()), bar, at_least=at_least)
-
-
-def _row(
-    name: str,
-    clips: Sequence[int],
-    figure: Callable[[npt.NDArray[np.int64]], float],
-    bar: float,
-    *,
-    at_least: bool = True,
-) -> dict[str, Any]:
-    value, low, high = (None if np.isnan(x) else round(x, 4) for x in metrics.bootstrap(clips, figure))
-    return {"name": name, "value": value, "low": low, "high": high, "bar": bar, "at_least": at_least, "n": len(clips)}
