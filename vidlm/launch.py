@@ -216,7 +216,8 @@ def _environment(settings: Settings, data: Path, redis_url: str) -> dict[str, st
     root = Path(vidlm.__file__).parent.parent
     if root.name != "site-packages":  # run from a checkout: children must find api and workers, too
         kept["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [kept.get("PYTHONPATH")])])
-    return kept | ours
+    # a thread pool that waits should sleep: spinning threads of several processes stand in each other's way
+    return {"OMP_WAIT_POLICY": "PASSIVE"} | kept | ours
 
 
 @contextlib.contextmanager

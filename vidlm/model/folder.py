@@ -62,7 +62,9 @@ def identify(model: str, folder: Path) -> Identity:
     card = folder / "vidlm.json"
     if card.is_file():
         ours = read_json(card)
-        return Identity(str(ours.get("name", folder.name)), str(ours.get("revision") or _digest(folder)), ours.get("toy") is True)
+        return Identity(
+            str(ours.get("name", folder.name)), str(ours.get("revision") or _digest(folder)), ours.get("toy") is True
+        )
     if folder.parent.name == "snapshots":
         return Identity(model, folder.name, toy=False)
     return Identity(folder.name, _digest(folder), toy=False)

@@ -37,7 +37,17 @@ SIZE_SHARES: Final = (0.34, 0.26, 0.16, 0.12, 0.12)
 PAIRS: Final = tuple(range(1, 11))
 PAIR_SHARES: Final = (0.08, 0.14, 0.17, 0.17, 0.15, 0.1, 0.07, 0.05, 0.03, 0.04)
 
-TURN_WEIGHTS: Final = {"caption": 1.5, "when": 1.0, "summary": 1.0, "title": 0.7, "policy": 2.0, "direction": 1.5}
+TURN_WEIGHTS: Final = {
+    "policy": 2.0,
+    # what is read off positions and motion comes last by itself: these answers weigh more
+    "caption": 2.5,
+    "direction": 3.0,
+    "place": 3.0,
+    "count": 2.0,
+    "order": 2.0,
+    "title": 0.7,
+}
+"""Weight of a turn by its kind; 1 where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,7 @@ class Rows:
     branch: int64 [B, L], 0 for the prefix, -1 on padding.
     targets: int64 [B, L], the token each place must predict, -100 elsewhere.  weights: float32 [B, L].
     kinds: for each row, the kind of each of its branches (branch k is kinds[k - 1]).
-    cells: int64 [B, pairs, 3, cells], kind, colour and motion of what stands in each visual token's cell.
+    cells: int64 [B, pairs, 4, cells], `CELL_FACTS` of what stands in each visual token's cell.
     """
 
     pixels: Tensor
@@ -65,15 +75,13 @@ class Rows:
 class Pairs:
     """Single frame pairs with what they show.
 
-    pixels: uint8 [N, 2, H, W, 3].  texts: per pair, one sentence per actor.  kinds, colours, motions: int64 [N, cells],
-    what stands in each merged cell of 28 x 28 pixels, 0 for nothing.
+    pixels: uint8 [N, 2, H, W, 3].  texts: per pair, one sentence per actor.
+    cells: int64 [N, 4, cells], `CELL_FACTS` of what stands in each visual token's cell.
     """
 
     pixels: Tensor
     texts: list[list[str]]
-    kinds: Tensor
-    colours: Tensor
-    motions: Tensor
+    cells: Tensor
 
 
 class Vocabulary:
@@ -111,7 +119,7 @@ def sample_rows(rng: Rng, words: Vocabulary, *, size: tuple[int, int], pairs: in
 def sample_text_rows(rng: Rng, words: Vocabulary, count: int) -> Rows:
     """Rows without a video: summaries and titles."""
     rows = [_row(words, prompts.text_prefix(), (1, 2, 2), [sample_text_turn(rng)]) for _ in range(count)]
-    return _stack(words, rows, np.zeros((count, 0, 28, 28, 3), np.uint8), np.zeros((count, 0, 3, 1), np.int64))
+    return _stack(words, rows, np.zeros((count, 0, 28, 28, 3), np.uint8), np.zeros((count, 0, 4, 1), np.int64))
 
 
 _Row = tuple[list[int], list[int], Tensor, list[int], list[float], list[str]]
@@ -194,8 +202,7 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
             shown = shown_at(clip, float(start_s))
             texts.append([describe(fact, x, y) for fact, x, y, _ in shown] or ["nothing happens"])
             labels.append(cell_labels(shown, size))
-    stacked = torch.from_numpy(np.stack(labels))
-    return Pairs(torch.from_numpy(np.stack(pixels)), texts, stacked[:, 0], stacked[:, 1], stacked[:, 2])
+    return Pairs(torch.from_numpy(np.stack(pixels)), texts, torch.from_numpy(np.stack(labels)))
 
 
 # ---- endless streams

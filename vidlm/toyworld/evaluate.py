@@ -35,8 +35,6 @@ from vidlm.toyworld.world import EVAL_SEEDS, Rng, sample_clip
 if TYPE_CHECKING:
     from vidlm.model.engine import VideoModel
 
-ASKED: Final = 3
-"""Attribute questions a clip."""
 VARIANT_EVERY: Final = 3
 """Every third clip is also re-encoded, rescaled, re-timed, shifted and written over."""
 OVERLAY: Final = "NO WEAPONS"
@@ -47,11 +45,16 @@ HELD_OUT_POLICIES: Final = {
 
 
 def evaluate(
-    seed: int, count: int, settings: Settings, on_progress: Callable[[int], None] | None = None
+    seed: int,
+    count: int,
+    settings: Settings,
+    on_progress: Callable[[int], None] | None = None,
+    *,
+    variants: bool = True,
 ) -> dict[str, Any]:
     """The table for `count` clips: `{"seed", "count", "model", "rows": [{name, value, low, high, bar, at_least, n}]}`.
 
-    `at_least` says which side of the bar is good. Values that cannot be known from so few clips are None. Raises
+    `at_least` says which side of the bar is good. Without `variants` no clip is re-encoded or written over. Values that cannot be known from so few clips are None. Raises
     `CheckpointError` for a model that cannot be loaded, `ToolError` where ffmpeg fails.
     """
     model = load_model(None, settings)
@@ -59,7 +62,9 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="vidlm-eval-") as folder:
         for index in range(count):
             bench = _Bench(model, settings, Path(folder), index)
-            _observe(seen, bench, np.random.default_rng([EVAL_SEEDS.start + 1, seed, index]))
+            clip, form = _observe(seen, bench, np.random.default_rng([EVAL_SEEDS.start + 1, seed, index]))
+            if variants and index % VARIANT_EVERY == 0:
+                _observe_variants(seen, bench, clip, form)
             if on_progress is not None:
                 on_progress(index + 1)
         seconds = [_seconds_for_ten(model, settings, Path(folder)) for _ in range(3)]
@@ -96,7 +101,8 @@ class _Bench:
         return analyze_windows(prepared, prepared.windows, self.model, policies)
 
 
-def _observe(seen: Observations, bench: _Bench, rng: Rng) -> None:
+def _observe(seen: Observations, bench: _Bench, rng: Rng) -> tuple[Clip, Form]:
+    """Make a clip, see what comes out of it, and give it back."""
     clip = with_held_out(rng, sample_clip(rng, duration_s=float(rng.integers(8, 25)) / 2))
     form = sample_form(rng)
     prepared = bench.prepare(clip, form)
@@ -106,8 +112,7 @@ def _observe(seen: Observations, bench: _Bench, rng: Rng) -> None:
         _observe_segment(seen, bench.index, rng, segment, facts_between(clip, _drawn(segment.frame_times_s, form)))
     there = facts_between(clip, _drawn(prepared.frame_times_s, form))
     _observe_answers(seen, bench, rng, prepared=prepared, clip=clip, there=there)
-    if bench.index % VARIANT_EVERY == 0:
-        _observe_variants(seen, bench, clip, form)
+    return clip, form
 
 
 def _drawn(times_s: Sequence[float], form: Form) -> npt.NDArray[np.float64]:
@@ -138,10 +143,9 @@ def _observe_answers(
     seen: Observations, bench: _Bench, rng: Rng, *, prepared: Prepared, clip: Clip, there: Sequence[Fact]
 ) -> None:
     possible = [question for question in questions(rng, there) if _unambiguous(question, clip)]
-    asked = [question for question in possible if question.kind in ATTRIBUTES]
-    rng.shuffle(asked)
-    rare_first = sorted(asked, key=lambda question: question.kind not in ("order", "count"))
-    for question in rare_first[:ASKED]:
+    rng.shuffle(possible)
+    one_of_each = {question.kind: question for question in possible if question.kind in ATTRIBUTES}
+    for question in one_of_each.values():
         said = answer_question(prepared, question.text, bench.model, bench.settings)
         seen.attributes[question.kind].append((bench.index, _same(said.text, question.answer)))
         seen.wrongly_abstained.append((bench.index, said.abstained))

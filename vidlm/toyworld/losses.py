@@ -19,7 +19,7 @@ from vidlm.model.preprocess import FrameGeometry
 from vidlm.model.vision import encode_pairs, patchify
 from vidlm.toyworld import student
 from vidlm.toyworld.dataset import Pairs, Rows, Vocabulary, tree_mask
-from vidlm.toyworld.windows import COLOUR_NAMES, KIND_NAMES, MOTION_NAMES
+from vidlm.toyworld.windows import CELL_FACTS
 
 CELL_SHARE: Final = 0.6
 """Weight of the cells' losses in stage 2."""
@@ -41,7 +41,7 @@ class Towers(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, common)
         )
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.cells = nn.ModuleList(nn.Linear(width, len(n)) for n in (KIND_NAMES, COLOUR_NAMES, MOTION_NAMES))
+        self.cells = nn.ModuleList(nn.Linear(width, len(n)) for n in CELL_FACTS.values())
 
     def texts(self, descriptions: list[list[list[int]]]) -> Tensor:
         """Unit vectors `[N, common]` of descriptions: lists of sentences, each a bag of token ids."""
@@ -74,21 +74,19 @@ def stage1_loss(
     target = torch.arange(len(labels), device=device)
     loss = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
     figures = {"match": float((logits.argmax(1) == target).float().mean())}
-    cells, cell_figures = cell_loss(
-        towers, tokens, torch.stack([batch.kinds, batch.colours, batch.motions], 1).to(device)
-    )
+    cells, cell_figures = cell_loss(towers, tokens, batch.cells.to(device))
     return loss + cells, {**figures, **cell_figures}
 
 
 def cell_loss(towers: Towers, tokens: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Each visual token names what stands in its cell: tokens `[P, n, D]`, truth int64 `[P, 3, n]`.
+    """Each visual token names what stands in its cell: tokens `[P, n, D]`, truth int64 `[P, 4, n]`.
 
     Most cells are empty: those that are not count for as much as `1 / EMPTY_SHARE` times all the others together.
     """
     total, figures = torch.zeros((), device=tokens.device), {}
     something = truth[:, 0] > 0
     share = something / something.sum().clamp(min=1) + EMPTY_SHARE * ~something / (~something).sum().clamp(min=1)
-    for index, (name, head) in enumerate(zip(("kind", "colour", "motion"), towers.cells, strict=True)):
+    for index, (name, head) in enumerate(zip(CELL_FACTS, towers.cells, strict=True)):
         guess, right = head(tokens).float(), truth[:, index]
         total = total + (F.cross_entropy(guess.transpose(1, 2), right, reduction="none") * share).sum()
         if something.any():
