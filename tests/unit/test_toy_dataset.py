@@ -48,13 +48,12 @@ def test_rows_ask_for_answers_and_nothing_else(words: dataset.Vocabulary) -> Non
 def test_cells_name_what_covers_them() -> None:
     actor = Actor("circle", "red", 0.5, 0.0, 4.0, ((0.0, 0.25, 0.5), (4.0, 0.75, 0.5)))
     clip = Clip(4.0, (Scene(0.0, 4.0, ((90.0,) * 3, (90.0,) * 3), (actor,), 0.0, 0),), 0.0, 0, (1.0, 1.0), 0.0)
-    kinds, colours, motions, places = windows.cell_labels(windows.shown_at(clip, 0.0), (112, 112)).reshape(4, 4, 4)
+    kinds, colours, motions = windows.cell_labels(windows.shown_at(clip, 0.0), (112, 112)).reshape(3, 4, 4)
     inside = kinds == windows.KIND_NAMES.index("circle")
     assert inside[1:3, 0:2].all()
     assert not inside[:, 3].any()
     assert set(colours[inside]) == {windows.COLOUR_NAMES.index("red")}
     assert set(motions[inside]) == {windows.MOTION_NAMES.index("right")}
-    assert set(places[inside]) == {windows.PLACE_NAMES.index("left")}
 
 
 def test_softening_keeps_grey_pictures_and_sizes() -> None:

@@ -55,9 +55,9 @@ def locate(model: str, *, weights: bool = True) -> Path:
 def identify(model: str, folder: Path) -> Identity:
     """Name and revision of the checkpoint in `folder`, which `model` was resolved to.
 
-    A toy checkpoint carries a `vidlm.json` that names it and says so. A hub snapshot's revision is its commit; any other
-    folder's, unless its `vidlm.json` says otherwise, a digest of its configuration and weights (of large files, their
-    headers and samples).
+    A toy checkpoint carries a `vidlm.json` that names it and says so. A hub snapshot's revision is its commit; any
+    other folder's, unless its `vidlm.json` says otherwise, a digest of its configuration and weights (of large files,
+    their headers and samples).
     """
     card = folder / "vidlm.json"
     if card.is_file():

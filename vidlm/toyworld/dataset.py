@@ -27,7 +27,7 @@ from vidlm.toyworld import draw
 from vidlm.toyworld.student import token_id
 from vidlm.toyworld.tasks import Turn, sample_text_turn, sample_turns
 from vidlm.toyworld.truth import facts_between
-from vidlm.toyworld.windows import cell_labels, describe, render_window, sample_window, shown_at, soften
+from vidlm.toyworld.windows import CELL_FACTS, cell_labels, describe, render_window, sample_window, shown_at, soften
 from vidlm.toyworld.world import Rng
 
 SIZES: Final = ((84, 112), (84, 140), (112, 112), (112, 84), (140, 84))
@@ -58,7 +58,7 @@ class Rows:
     branch: int64 [B, L], 0 for the prefix, -1 on padding.
     targets: int64 [B, L], the token each place must predict, -100 elsewhere.  weights: float32 [B, L].
     kinds: for each row, the kind of each of its branches (branch k is kinds[k - 1]).
-    cells: int64 [B, pairs, 4, cells], `CELL_FACTS` of what stands in each visual token's cell.
+    cells: int64 [B, pairs, 3, cells], `CELL_FACTS` of what stands in each visual token's cell.
     """
 
     pixels: Tensor
@@ -76,7 +76,7 @@ class Pairs:
     """Single frame pairs with what they show.
 
     pixels: uint8 [N, 2, H, W, 3].  texts: per pair, one sentence per actor.
-    cells: int64 [N, 4, cells], `CELL_FACTS` of what stands in each visual token's cell.
+    cells: int64 [N, 3, cells], `CELL_FACTS` of what stands in each visual token's cell.
     """
 
     pixels: Tensor
@@ -119,7 +119,9 @@ def sample_rows(rng: Rng, words: Vocabulary, *, size: tuple[int, int], pairs: in
 def sample_text_rows(rng: Rng, words: Vocabulary, count: int) -> Rows:
     """Rows without a video: summaries and titles."""
     rows = [_row(words, prompts.text_prefix(), (1, 2, 2), [sample_text_turn(rng)]) for _ in range(count)]
-    return _stack(words, rows, np.zeros((count, 0, 28, 28, 3), np.uint8), np.zeros((count, 0, 4, 1), np.int64))
+    return _stack(
+        words, rows, np.zeros((count, 0, 28, 28, 3), np.uint8), np.zeros((count, 0, len(CELL_FACTS), 1), np.int64)
+    )
 
 
 _Row = tuple[list[int], list[int], Tensor, list[int], list[float], list[str]]
@@ -209,22 +211,28 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
 
 
 class RowStream(torch.utils.data.IterableDataset[Any]):
-    """Endless stage-2 batches of about `tokens` frame pairs each; every worker has seeds of its own."""
+    """Endless stage-2 batches: rows of windows, of text alone (`text_share`), and single pairs (`pair_share`).
 
-    def __init__(self, words: Vocabulary, seed: int, *, pairs_per_batch: int, turns: int = 10, text_share: float = 0.1):
+    A batch of rows holds about `pairs_per_batch` frame pairs. Every worker has seeds of its own.
+    """
+
+    def __init__(self, words: Vocabulary, seed: int, *, pairs_per_batch: int, text_share: float, pair_share: float):
         self._words, self._seed = words, seed
-        self._budget, self._turns, self._text_share = pairs_per_batch, turns, text_share
+        self._budget, self._text_share, self._pair_share = pairs_per_batch, text_share, pair_share
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[Rows | Pairs]:
         rng = _worker_rng(self._seed)
         while True:
-            if rng.random() < self._text_share:
-                yield sample_text_rows(rng, self._words, max(4, self._budget // 5))
-                continue
             size = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
-            pairs = int(rng.choice(PAIRS, p=PAIR_SHARES))
-            count = int(np.clip(self._budget // (pairs + 3), 2, 48))
-            yield sample_rows(rng, self._words, size=size, pairs=pairs, count=count, turns=self._turns)
+            roll = rng.random()
+            if roll < self._text_share:
+                yield sample_text_rows(rng, self._words, max(4, self._budget // 5))
+            elif roll < self._text_share + self._pair_share:
+                yield sample_pairs(rng, size=size, count=4 * self._budget)
+            else:
+                pairs = int(rng.choice(PAIRS, p=PAIR_SHARES))
+                count = int(np.clip(self._budget // (pairs + 3), 2, 48))
+                yield sample_rows(rng, self._words, size=size, pairs=pairs, count=count)
 
 
 class PairStream(torch.utils.data.IterableDataset[Any]):

@@ -54,7 +54,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The table for `count` clips: `{"seed", "count", "model", "rows": [{name, value, low, high, bar, at_least, n}]}`.
 
-    `at_least` says which side of the bar is good. Without `variants` no clip is re-encoded or written over. Values that cannot be known from so few clips are None. Raises
+    `at_least` says which side of the bar is good. Without `variants` no clip is re-encoded or written over. Values
+    that cannot be known from so few clips are None. Raises
     `CheckpointError` for a model that cannot be loaded, `ToolError` where ffmpeg fails.
     """
     model = load_model(None, settings)

@@ -79,7 +79,7 @@ def stage1_loss(
 
 
 def cell_loss(towers: Towers, tokens: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Each visual token names what stands in its cell: tokens `[P, n, D]`, truth int64 `[P, 4, n]`.
+    """Each visual token names what stands in its cell: tokens `[P, n, D]`, truth int64 `[P, 3, n]`.
 
     Most cells are empty: those that are not count for as much as `1 / EMPTY_SHARE` times all the others together.
     """

@@ -33,12 +33,14 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from vidlm.toyworld import student
-from vidlm.toyworld.dataset import PairStream, Rows, RowStream, Vocabulary, sample_rows
+from vidlm.toyworld.dataset import Pairs, PairStream, Rows, RowStream, Vocabulary, sample_rows
 from vidlm.toyworld.losses import Towers, autocast, exact_by_kind, stage1_loss, stage2_loss
 from vidlm.toyworld.world import EVAL_SEEDS
 
-SAVE_EVERY_S: Final = 120.0
+SAVE_EVERY_S: Final = 180.0
 LOG_EVERY: Final = 20
+PAIR_WEIGHT: Final = 0.4
+"""Weight of stage 1's loss where it goes on in stage 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class TrainConfig:
     clip_norm: float = 1.0
     pairs_per_batch: int = 32  # what one forward and backward takes: small enough for a CPU's cache
     accumulate: int = 4  # of them make a step
-    text_share: float = 0.08
+    text_share: float = 0.06  # of stage 2's batches: summaries and titles
+    pair_share: float = 0.2  # of stage 2's batches: stage 1's game goes on, cheaply, so that seeing keeps improving
     workers: int = 1
     threads: int = 2
 
@@ -144,13 +147,16 @@ def train(config: TrainConfig, *, resume: bool) -> None:
     batches = _stream(config, words, run.step)
     held_out = _held_out(words) if config.stage > 1 else []
     log = _Log(config)
-    loss_of = stage1_loss if config.stage == 1 else stage2_loss
     saved_at = time.monotonic()
 
     def descend(batch: Any) -> dict[str, float]:
         """Add one batch's gradients to those gathered so far; autograd guards each sum against the other lanes."""
         with autocast(run.device):
-            loss, figures = loss_of(run.model, run.towers, batch, words, run.device)
+            if isinstance(batch, Pairs):
+                loss, figures = stage1_loss(run.model, run.towers, batch, words, run.device)
+                loss = loss if config.stage == 1 else PAIR_WEIGHT * loss
+            else:
+                loss, figures = stage2_loss(run.model, run.towers, batch, words, run.device)
         (loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
         return {**figures, "loss": loss.item()}
 
@@ -220,7 +226,13 @@ def _stream(config: TrainConfig, words: Vocabulary, step: int) -> Iterator[Any]:
     if config.stage == 1:
         source = PairStream(seed, count=config.pairs_per_batch)
     else:
-        source = RowStream(words, seed, pairs_per_batch=config.pairs_per_batch, text_share=config.text_share)
+        source = RowStream(
+            words,
+            seed,
+            pairs_per_batch=config.pairs_per_batch,
+            text_share=config.text_share,
+            pair_share=config.pair_share,
+        )
     loader: Any = torch.utils.data.DataLoader(
         source, batch_size=None, num_workers=config.workers, prefetch_factor=4 if config.workers else None
     )

@@ -22,8 +22,7 @@ CELL: Final = 28
 KIND_NAMES: Final = ("nothing", *KINDS)
 COLOUR_NAMES: Final = ("none", *COLOURS)
 MOTION_NAMES: Final = ("none", "left", "right", "up", "down", "still", "grows")
-PLACE_NAMES: Final = ("none", "left", "right", "top", "bottom", "middle")
-CELL_FACTS: Final = {"kind": KIND_NAMES, "colour": COLOUR_NAMES, "motion": MOTION_NAMES, "place": PLACE_NAMES}
+CELL_FACTS: Final = {"kind": KIND_NAMES, "colour": COLOUR_NAMES, "motion": MOTION_NAMES}
 """What is known of what stands in a cell, in the order of `cell_labels`; 0 where there is nothing to know."""
 
 
@@ -88,7 +87,7 @@ def describe(fact: Fact, x: float, y: float) -> str:
 
 
 def cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """int64 [4, cells]: the `CELL_FACTS` of what covers each cell's middle, the last drawn on top."""
+    """int64 [3, cells]: the `CELL_FACTS` of what covers each cell's middle, the last drawn on top."""
     height, width = size
     y = (np.arange(height // CELL) + 0.5)[:, None] * CELL
     x = (np.arange(width // CELL) + 0.5)[None, :] * CELL
@@ -100,7 +99,6 @@ def cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[i
             KIND_NAMES.index(fact.kind),
             COLOUR_NAMES.index(fact.colour) if fact.colour else 0,
             MOTION_NAMES.index(fact.motion),
-            PLACE_NAMES.index(place_of(at_x, at_y)),
         )
         labels[:, inside] = np.asarray(values)[:, None]
     return labels.reshape(len(CELL_FACTS), -1)
