@@ -49,7 +49,7 @@ def expected_calibration_error(scores: Floats, positive: npt.NDArray[np.bool_], 
     for number in np.unique(index):
         inside = index == number
         total += inside.mean() * abs(float(positive[inside].mean()) - float(scores[inside].mean()))
-    return total
+    return float(total)
 
 
 def temporal_iou(found: Sequence[Span], truth: Span) -> float:
