@@ -59,3 +59,14 @@ def test_cells_name_what_covers_them() -> None:
 def test_softening_keeps_grey_pictures_and_sizes() -> None:
     grey = np.full((2, 28, 56, 3), 120, dtype=np.uint8)
     assert np.array_equal(windows.soften(np.random.default_rng(0), grey), grey)
+
+
+def test_places_count_from_both_edges() -> None:
+    towers = losses.Towers(16, 8)
+    with torch.no_grad():  # a head that always says 0: right at the top, bottom, left and right edge only
+        towers.places.weight.zero_()
+        towers.places.bias.zero_()
+        towers.places.bias.view(4, -1)[:, 0] = 50.0
+    _, figures = losses.place_loss(towers, torch.randn(2 * 3 * 4, 8), (3, 4))
+    assert figures["row"] == pytest.approx(1 / 3)
+    assert figures["column"] == pytest.approx(1 / 4)

@@ -19,10 +19,16 @@ from vidlm.model.preprocess import FrameGeometry
 from vidlm.model.vision import encode_pairs, patchify
 from vidlm.toyworld import student
 from vidlm.toyworld.dataset import Pairs, Rows, Vocabulary, tree_mask
-from vidlm.toyworld.windows import CELL_FACTS
+from vidlm.toyworld.windows import CELL, CELL_FACTS
 
 CELL_SHARE: Final = 0.6
 """Weight of the cells' losses in stage 2."""
+PLACE_SHARE: Final = 0.3
+"""Weight of the loss that teaches visual tokens where they stand, in stage 2."""
+PLACE_LAYER: Final = 2
+"""Layers of the language model after which a visual token is to know its place; the rest can read it."""
+MOST_CELLS: Final = 8
+"""Rows or columns of cells a grid may have: 5 at the sizes trained on, and room for other shapes."""
 EMPTY_SHARE: Final = 0.3
 """Weight of all empty cells together, where all others together weigh one."""
 TOWER_PAIRS: Final = 32 if not torch.cuda.is_available() else 1 << 20
@@ -30,7 +36,7 @@ TOWER_PAIRS: Final = 32 if not torch.cuda.is_available() else 1 << 20
 
 
 class Towers(nn.Module):
-    """Stage 1's own parts: a text tower, the projections into the common space, and the cells' classifiers."""
+    """What only training needs: a text tower, projections into the common space, classifiers of cells and places."""
 
     def __init__(self, vocabulary: int, width: int, common: int = 128) -> None:
         super().__init__()
@@ -42,6 +48,7 @@ class Towers(nn.Module):
         )
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.cells = nn.ModuleList(nn.Linear(width, len(n)) for n in CELL_FACTS.values())
+        self.places = nn.Linear(width, 4 * MOST_CELLS)
 
     def texts(self, descriptions: list[list[list[int]]]) -> Tensor:
         """Unit vectors `[N, common]` of descriptions: lists of sentences, each a bag of token ids."""
@@ -114,22 +121,34 @@ GEOMETRY: Final = FrameGeometry(
 )
 
 
-def stage2_logits(
+def stage2_states(
     model: Any, batch: Rows, tokens: Tensor | None, words: Vocabulary, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits at the places that must predict something: (logits [M, V], rows [M], columns [M])."""
+) -> tuple[Tensor, Tensor]:
+    """Hidden states `[B, L, D]` of the rows: the last ones, and those after `PLACE_LAYER` layers."""
     ids = batch.ids.to(device)
     embeds = model.model.language_model.embed_tokens(ids)
     if tokens is not None:
         embeds = embeds.masked_scatter((ids == words.video)[..., None], tokens.to(embeds.dtype))
-    branch = batch.branch.to(device)
-    hidden = model.model.language_model(
+    out = model.model.language_model(
         inputs_embeds=embeds,
-        attention_mask=_additive(tree_mask(branch)),
+        attention_mask=_additive(tree_mask(batch.branch.to(device))),
         position_ids=batch.positions.to(device),
         use_cache=False,
-    ).last_hidden_state
-    rows, columns = (batch.targets.to(device) >= 0).nonzero(as_tuple=True)
+        output_hidden_states=True,
+    )
+    return out.last_hidden_state, out.hidden_states[PLACE_LAYER]
+
+
+def stage2_logits(
+    model: Any, batch: Rows, tokens: Tensor | None, words: Vocabulary, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits at the places that must predict something: (logits [M, V], rows [M], columns [M])."""
+    return answers(model, batch, stage2_states(model, batch, tokens, words, device)[0])
+
+
+def answers(model: Any, batch: Rows, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `stage2_logits`, from the last hidden states `[B, L, D]`."""
+    rows, columns = (batch.targets.to(hidden.device) >= 0).nonzero(as_tuple=True)
     return model.lm_head(hidden[rows, columns]).float(), rows, columns
 
 
@@ -143,14 +162,35 @@ def stage2_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted cross entropy of all answers; the cells' losses go on, so that the tower keeps seeing small things."""
     tokens = see(model, batch.pixels.to(device)) if batch.pixels.shape[1] else None
-    logits, rows, columns = stage2_logits(model, batch, tokens, words, device)
+    last, early = stage2_states(model, batch, tokens, words, device)
+    logits, rows, columns = answers(model, batch, last)
     losses = F.cross_entropy(logits, batch.targets.to(device)[rows, columns], reduction="none")
     weights = batch.weights.to(device)[rows, columns]
     loss = (losses * weights).sum() / weights.sum()
     if tokens is None:
         return loss, {}
     cells, figures = cell_loss(towers, tokens, batch.cells.flatten(0, 1).to(device))
-    return loss + CELL_SHARE * cells, {**figures, "text": loss.item()}
+    height, width = (side // CELL for side in batch.pixels.shape[2:4])
+    places, place_figures = place_loss(towers, early[batch.ids.to(device) == words.video], (height, width))
+    return loss + CELL_SHARE * cells + PLACE_SHARE * places, {**figures, **place_figures, "text": loss.item()}
+
+
+def place_loss(towers: Towers, hidden: Tensor, grid: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
+    """Every visual token, inside the language model, knows its row and column, counted from both edges.
+
+    hidden: `[pairs * height * width, D]`, pair by pair, row by row.  grid: (height, width) in cells, at most
+    `MOST_CELLS` each.
+    The rotary embedding only says how far apart two tokens are; "on the left" needs to know how far from the edge.
+    """
+    height, width = grid
+    pairs = len(hidden) // (height * width)
+    row = torch.arange(height, device=hidden.device).repeat_interleave(width).repeat(pairs)
+    column = torch.arange(width, device=hidden.device).repeat(height * pairs)
+    truth = torch.stack([row, height - 1 - row, column, width - 1 - column], dim=1)
+    guess = towers.places(hidden).float().view(len(hidden), 4, MOST_CELLS)
+    right = guess.argmax(-1).eq(truth).float().mean(0)
+    loss = F.cross_entropy(guess.flatten(0, 1), truth.flatten()) * 4
+    return loss, {"row": float(right[0]), "column": float(right[2])}
 
 
 @torch.inference_mode()
