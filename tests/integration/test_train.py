@@ -8,7 +8,7 @@ import torch
 from vidlm.model.engine import VideoModel
 from vidlm.toyworld.train import Run, TrainConfig, train
 
-STEP_S = 0.001  # minutes enough for one step: the clock is looked at after it
+ONE_STEP_MINUTES = 0.001  # the clock is looked at after a step, so this is enough for just one
 
 
 def steps_of(config: TrainConfig) -> int:
@@ -18,7 +18,9 @@ def steps_of(config: TrainConfig) -> int:
 
 
 def test_both_stages_resume_and_export(tmp_path: Path) -> None:
-    first = TrainConfig(stage=1, minutes=STEP_S, out=tmp_path, pairs_per_batch=8, accumulate=1, workers=0, threads=1)
+    first = TrainConfig(
+        stage=1, minutes=ONE_STEP_MINUTES, out=tmp_path, pairs_per_batch=8, accumulate=1, workers=0, threads=1
+    )
     second = replace(first, stage=2, accumulate=2)
     train(first, resume=False)
     train(second, resume=False)
