@@ -5,13 +5,13 @@
     second look              |  .2 |  .9 |  .9 |  .7 |        2. the same question of about two seconds each
     evidence                       [      .9         )        3. what is left, merged
 
-The words come from a third look, at the windows the evidence lies in; if they say that it is not there, there is no
-answer. Evidence comes from these curves and never from the model's own words.
+The words come from a third look, at the windows the evidence lies in, all at once as far as they fit one prompt; if
+they say that it is not there, single stretches are asked, and then there is no answer. Evidence comes from these curves
+and never from the model's own words.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -25,19 +25,22 @@ from vidlm.errors import QuestionError
 from vidlm.pipeline import Prepared, Progress, load_model, prepare, read_windows, source_of
 from vidlm.provenance import provenance
 from vidlm.video.sampling import Window, plan_spans
+from vidlm.video.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from vidlm.model.engine import Clip, Generation, VideoModel, VisualTokens
 
-RELEVANT: Final = 0.5
-"""P(Yes) from which a part counts as showing what a question is about."""
+RELEVANT: Final = 0.2
+"""P(Yes) from which a part may count as showing what a question is about: whatever is read from it can still refuse."""
+BESIDE_BEST: Final = 0.8
+"""Share of the best part's P(Yes) from which another part counts beside it."""
 CLOSER_S: Final = 2.0
 """Length of the parts that the second look judges."""
 ANSWER_TOKENS: Final = 48
 ANSWER_PAIRS: Final = 32
 """Frame pairs an answer is read from, about: whole windows are read."""
 ANSWER_TRIES: Final = 3
-"""Stretches of evidence that are asked for the answer, best first, before giving up."""
+"""Single stretches of evidence that are asked for the answer, best first, before giving up."""
 NOT_FOUND: Final = "Not found in this video."
 """The text of every answer that abstains."""
 
@@ -70,6 +73,11 @@ def cut_pairs(pair_times_s: Sequence[float], whole: Span, length_s: float) -> li
         (first, last, Span(start_s, end_s))
         for first, last, start_s, end_s in zip(firsts, lasts, starts_s, ends_s, strict=True)
     ]
+
+
+def relevance_threshold(looks: Sequence[Look]) -> float:
+    """From which score on a part of this video is evidence: where one part is sure, doubtful ones are not."""
+    return max(RELEVANT, BESIDE_BEST * max((look.score for look in looks), default=0.0))
 
 
 def merge_looks(looks: Sequence[Look], threshold: float) -> list[list[Look]]:
@@ -127,17 +135,16 @@ def answer_question(
         report("looking", first / len(prepared.windows))
         looks += _look_at(prepared, prepared.windows[first:last], question, model)
     report("answering", 0.0)
-    runs = merge_looks(looks, RELEVANT)
-    best_first = sorted(runs, key=lambda run: -max(look.score for look in run))
+    runs = merge_looks(looks, relevance_threshold(looks))
     refused: list[list[Look]] = []
     text, confidence = NOT_FOUND, 1.0 - max((look.score for look in looks), default=0.0)
-    for run in best_first[:ANSWER_TRIES]:
-        said = _read_answer(prepared, run, question, model)
+    for evidence in _tries(runs):
+        said = _read_answer(prepared, evidence, question, model)
         if prompts.is_abstention(said.text):
-            refused.append(run)
+            refused.append(evidence)
             confidence = said.confidence
             continue
-        text, confidence = " ".join(said.text.split()), said.confidence * max(look.score for look in run)
+        text, confidence = " ".join(said.text.split()), said.confidence * max(look.score for look in evidence)
         break
     abstained = text == NOT_FOUND
     shown = [] if abstained else [run for run in runs if run not in refused]
@@ -169,13 +176,19 @@ def ask(
     source = source_of(path_or_analysis) if isinstance(path_or_analysis, Analysis) else Path(path_or_analysis)
     report = on_progress or (lambda _stage, _done: None)
     engine = load_model(model, settings)
-    with tempfile.TemporaryDirectory(prefix="vidlm-") as folder:
+    with scratch_folder("vidlm-work-") as folder:
         report("preparing", 0.0)
         geometry = engine.info.geometry
-        prepared = prepare(source, Path(folder), filename=source.name, geometry=geometry, settings=settings)
+        prepared = prepare(source, folder, filename=source.name, geometry=geometry, settings=settings)
         if isinstance(path_or_analysis, Analysis) and prepared.info.sha256 != path_or_analysis.video.sha256:
             raise QuestionError("the file has changed since it was analysed")
         return answer_question(prepared, question, engine, settings, report)
+
+
+def _tries(runs: Sequence[list[Look]]) -> list[list[Look]]:
+    """What an answer is read from: all evidence at once, as an order or a count may need it, then the best of it."""
+    together = [[look for run in runs for look in run]] if len(runs) > 1 else []
+    return together + sorted(runs, key=lambda run: -max(look.score for look in run))[:ANSWER_TRIES]
 
 
 def _look_at(prepared: Prepared, windows: Sequence[Window], question: str, model: VideoModel) -> list[Look]:
@@ -200,13 +213,13 @@ def _look_at(prepared: Prepared, windows: Sequence[Window], question: str, model
     return looks
 
 
-def _read_answer(prepared: Prepared, run: Sequence[Look], question: str, model: VideoModel) -> Generation:
-    """What the model says of the windows around a run's peak, seen in one prompt.
+def _read_answer(prepared: Prepared, evidence: Sequence[Look], question: str, model: VideoModel) -> Generation:
+    """What the model says of the windows around the peak of some evidence, seen in one prompt.
 
     Whole windows, though evidence may be shorter: an order or a count needs what stands beside it.
     """
     wholes = []
-    for index, group in groupby(run, key=lambda look: look.window):
+    for index, group in groupby(evidence, key=lambda look: look.window):
         looks = list(group)
         span = Span(looks[0].span.start_s, looks[-1].span.end_s)
         wholes.append(Look(span, max(look.score for look in looks), index, sum(look.pairs for look in looks)))
@@ -214,7 +227,9 @@ def _read_answer(prepared: Prepared, run: Sequence[Look], question: str, model: 
     windows = [window for window in prepared.windows if window.index in read]
     times_s: list[float] = []
     clips: list[Clip] = []
-    for visual in model.encode_many(read_windows(prepared, windows)):
+    # one by one: what lies between windows that are far apart is not to be read
+    frames = [batch for window in windows for batch in read_windows(prepared, [window])]
+    for visual in model.encode_many(frames):
         times_s += visual.pair_times_s
         clips += [visual.clip(pair, pair + 1) for pair in range(len(visual))]
     parts = [part if isinstance(part, str) else clips[part] for part in prompts.video_prefix(times_s)]

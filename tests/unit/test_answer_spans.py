@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidlm.answer import Look, around_peak, check_question, cut_pairs, evidence_of, merge_looks
+from vidlm.answer import (
+    RELEVANT,
+    Look,
+    around_peak,
+    check_question,
+    cut_pairs,
+    evidence_of,
+    merge_looks,
+    relevance_threshold,
+)
 from vidlm.config import Settings
 from vidlm.domain import Span
 from vidlm.errors import QuestionError
@@ -84,3 +93,15 @@ def test_a_question_that_cannot_be_asked(question: str) -> None:
 
 def test_a_question_is_put_on_one_line() -> None:
     assert check_question("  what\n is \t it? ", Settings()) == "what is it?"
+
+
+@given(SCORES)
+def test_the_best_part_is_evidence_unless_nothing_is_relevant(scores: list[float]) -> None:
+    looks = looks_of(scores)
+    runs = merge_looks(looks, relevance_threshold(looks))
+    best = max(scores)
+    assert bool(runs) == (best >= RELEVANT)
+    if runs:
+        kept = [look.score for run in runs for look in run]
+        assert max(kept) == best
+        assert min(kept) >= RELEVANT

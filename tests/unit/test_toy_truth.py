@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidlm import prompts
-from vidlm.toyworld import tasks, truth, world
+from vidlm.toyworld import questions, tasks, texts, truth, world
 from vidlm.toyworld.scene import COLOURS, HAZARDS, KINDS, Actor, Clip, Scene
 
 
@@ -44,7 +44,7 @@ def test_questions_have_one_answer_and_it_is_true(seed: int) -> None:
     rng = np.random.default_rng(seed)
     clip = world.sample_clip(rng, duration_s=8.0)
     seen = truth.facts_between(clip, np.arange(16) / 2)
-    for question in tasks.questions(rng, seen):
+    for question in questions.questions(rng, seen):
         named = [fact for fact in seen if f"{fact.definite} " in question.text.replace("?", " ").replace(",", " ")]
         if question.kind == "direction":
             assert [f"{fact.motion}." for fact in named if fact.motion != "still"][-1] == question.answer.lower()
@@ -52,8 +52,8 @@ def test_questions_have_one_answer_and_it_is_true(seed: int) -> None:
             kinds = [fact for fact in seen if f" {fact.noun}?" in question.text or f" {fact.noun} " in question.text]
             assert {fact.colour for fact in kinds} == {question.answer.rstrip(".").lower()}
         if question.kind == "count":
-            counted = [fact for fact in seen if tasks.plural(fact.kind) in question.text.split()]
-            assert tasks.NUMBERS[len(counted)] == question.answer.rstrip(".")
+            counted = [fact for fact in seen if questions.plural(fact.kind) in question.text.split()]
+            assert questions.NUMBERS[len(counted)] == question.answer.rstrip(".")
         if question.kind == "when":
             start_s, end_s = prompts.times_in(question.answer)
             assert any((fact.start_s, fact.end_s) == (start_s, end_s) for fact in named)
@@ -63,7 +63,7 @@ def test_questions_have_one_answer_and_it_is_true(seed: int) -> None:
 def test_what_is_said_to_be_absent_is(seed: int) -> None:
     rng = np.random.default_rng(seed)
     seen = truth.facts(world.sample_clip(rng, duration_s=6.0))
-    fact = tasks.absent_fact(rng, seen)
+    fact = questions.absent_fact(rng, seen)
     assert fact.name not in {there.name for there in seen}
 
 
@@ -99,6 +99,6 @@ def test_worlds_are_the_same_for_the_same_seed_and_hold_only_known_things() -> N
 
 def test_summaries_name_every_part_in_order_hazards_first() -> None:
     knife, circle = truth.facts(clip_of(RED_CIRCLE, KNIFE))
-    assert tasks.summary([[circle], [], [circle, knife]]) == "First a red circle, then a knife and a red circle."
-    assert tasks.summary([[], []]) == "Nothing happens."
-    assert tasks.title([[circle, knife]]) == "A knife and a red circle"
+    assert texts.summary([[circle], [], [circle, knife]]) == "First a red circle, then a knife and a red circle."
+    assert texts.summary([[], []]) == "Nothing happens."
+    assert texts.title([[circle, knife]]) == "A knife and a red circle"

@@ -26,8 +26,9 @@ from vidlm.toyworld import metrics
 from vidlm.toyworld.encode import Form, encode_clip
 from vidlm.toyworld.files import sample_form
 from vidlm.toyworld.observations import ATTRIBUTES, Observations, table
+from vidlm.toyworld.questions import Question, absent_question, questions
 from vidlm.toyworld.scene import Clip
-from vidlm.toyworld.tasks import HELD_OUT, Question, absent_question, composed_policy, questions
+from vidlm.toyworld.tasks import HELD_OUT, composed_policy
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
 from vidlm.toyworld.variants import shifted, with_held_out, with_words
 from vidlm.toyworld.world import EVAL_SEEDS, Rng, sample_clip

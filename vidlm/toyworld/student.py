@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-from vidlm.toyworld.tasks import vocabulary_corpus
+from vidlm.model.preprocess import FrameGeometry
+from vidlm.toyworld.texts import vocabulary_corpus
 
 SPECIAL_TOKENS: Final = (
     "<|endoftext|>",
@@ -29,8 +30,7 @@ SPECIAL_TOKENS: Final = (
     "<|video_pad|>",
 )
 VOCABULARY: Final = 1024
-MIN_PIXELS: Final = 56 * 56
-MAX_PIXELS: Final = 112 * 112
+GEOMETRY: Final = FrameGeometry(max_pixels=112 * 112)
 MROPE: Final = [8, 12, 12]
 ROPE_THETA: Final = 10.0
 """Rotary frequencies fall from axis to axis (time, height, width). At the usual 10,000 a step to the right turns a key
@@ -103,9 +103,9 @@ def new_config(tokenizer: Tokenizer) -> Any:
             "num_heads": 3,
             "mlp_ratio": 4,
             "hidden_size": 256,
-            "patch_size": 14,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
+            "patch_size": GEOMETRY.patch_size,
+            "spatial_merge_size": GEOMETRY.merge_size,
+            "temporal_patch_size": GEOMETRY.temporal_patch_size,
             "in_channels": 3,
         },
         image_token_id=ids["<|image_pad|>"],
@@ -150,13 +150,13 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
         {
             "image_processor_type": "Qwen2VLImageProcessor",
             "processor_class": "Qwen2VLProcessor",
-            "min_pixels": MIN_PIXELS,
-            "max_pixels": MAX_PIXELS,
-            "patch_size": 14,
-            "temporal_patch_size": 2,
-            "merge_size": 2,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "min_pixels": GEOMETRY.min_pixels,
+            "max_pixels": GEOMETRY.max_pixels,
+            "patch_size": GEOMETRY.patch_size,
+            "temporal_patch_size": GEOMETRY.temporal_patch_size,
+            "merge_size": GEOMETRY.merge_size,
+            "image_mean": list(GEOMETRY.mean),
+            "image_std": list(GEOMETRY.std),
         },
     )
 

@@ -1,13 +1,11 @@
-"""Questions with known answers about what can be seen, in the product's own prompts. Pure: facts in, turns out.
+"""What a model is asked of a part, with true answers, in the product's own prompts. Pure: facts in, turns out.
 
-A `Turn` is one branch after the visual prefix. Every kind of question says who it may be asked of (only where the
-answer is unambiguous), so the same builders serve training and evaluation.
+A `Turn` is one branch after the visual prefix: a caption, a policy, a question, whether a part is worth asking.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -15,34 +13,32 @@ from typing import Final
 from vidlm import prompts
 from vidlm.domain import Policy, Severity
 from vidlm.moderation.policies import load_policies
-from vidlm.toyworld.scene import HAZARDS, SHAPES, THINGS
-from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, at_place, caption, fact_of
-from vidlm.toyworld.world import SHAPE_COLOURS, THING_COLOURS, Rng, sample_scene
+from vidlm.toyworld.questions import KIND_ONLY, Question, absent_fact, absent_question, half_shown, namesakes, questions
+from vidlm.toyworld.scene import HAZARDS
+from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
+from vidlm.toyworld.world import Rng
 
 HELD_OUT: Final = frozenset(
     {("green", "star"), ("purple", "cross"), ("yellow", "triangle"), ("blue", "ring"), ("red", "car")}
 )
 """Pairs that are drawn and captioned but never a policy in training: policies "composed of known words"."""
 
-NUMBERS: Final = ("None", "One", "Two", "Three", "Four")
+RARE: Final = frozenset({"direction", "place", "order"})
+"""Kinds of question that fit few facts: they are asked twice as readily as the others where they fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One request and its true answer. `kind` names the skill, e.g. "caption", "policy", "colour"."""
+    """One request and its true answer. `kind` names the skill, e.g. "caption", "policy", "colour".
+
+    `about`: what the answer rests on; for a caption, one fact a sentence, for an order the first one first. Empty where
+    nothing does ("No").
+    """
 
     kind: str
     request: str
     answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question in plain words as a user would put it, before it is dressed as a prompt."""
-
-    kind: str
-    text: str
-    answer: str
+    about: tuple[Fact, ...] = ()
 
 
 @lru_cache(maxsize=1)
@@ -62,13 +58,13 @@ def yes_no(holds: bool) -> str:
 
 def sample_turns(rng: Rng, seen: Sequence[Fact], *, count: int = 12) -> list[Turn]:
     """About `count` turns on one part: its caption, policies, attributes, relevance and things that are not there."""
-    turns = [Turn("caption", prompts.caption_request(), caption(seen))]
+    turns = [Turn("caption", prompts.caption_request(), caption(seen), tuple(seen))]
     turns += _policy_turns(rng, seen)
     turns += [_composed_turn(rng, seen)]
     asked = questions(rng, seen)
-    rng.shuffle(asked)
-    for question in asked[: max(1, count - len(turns) - 3)]:
-        turns.append(Turn(question.kind, prompts.answer_request(question.text), question.answer))
+    asked.sort(key=lambda question: rng.random() * (0.5 if question.kind in RARE else 1.0))
+    for question in asked[: max(1, count - len(turns) - 5)]:
+        turns.append(Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about))
     turns += _relevance_turns(rng, seen, asked)
     absent = absent_question(rng, seen)
     turns.append(Turn("absent", prompts.answer_request(absent.text), prompts.NOT_SHOWN))
@@ -88,47 +84,15 @@ def _policy_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
         pick = str(rng.choice(pool))
         if pick not in chosen:
             chosen.append(pick)
-    return [Turn("policy", prompts.policy_question(policies[p]), yes_no(p in holding)) for p in chosen]
-
-
-def random_name(rng: Rng) -> tuple[str | None, str]:
-    """(colour, kind) of something that could be there."""
-    roll = rng.random()
-    if roll < 0.6:
-        return str(rng.choice(SHAPE_COLOURS)), str(rng.choice(SHAPES))
-    if roll < 0.85:
-        kind = str(rng.choice(THINGS))
-        colours = THING_COLOURS[kind]
-        return colours[int(rng.integers(len(colours)))], kind
-    return None, str(rng.choice(HAZARDS))
-
-
-def absent_fact(rng: Rng, seen: Sequence[Fact]) -> Fact:
-    """Something that is not there, half the time close to something that is: its kind or its colour changed."""
-    present = {fact.name for fact in seen}
-    nouns = {fact.noun for fact in seen}
-    while True:
-        colour, kind = random_name(rng)
-        if seen and rng.random() < 0.5:
-            near = seen[int(rng.integers(len(seen)))]
-            if near.colour and colour and rng.random() < 0.5:
-                kind = near.kind  # same kind, another colour
-                colours = THING_COLOURS.get(kind, SHAPE_COLOURS)
-                colour = colours[int(rng.integers(len(colours)))]
-            elif near.colour and kind in SHAPES:
-                colour = near.colour  # same colour, another shape
-        fact = Fact(kind, colour, "still", "middle", 0.0, 1.0, 0.5)
-        part_of_seen = any(kind in noun.split() for noun in nouns) or (kind == "person" and _people(seen))
-        if (
-            fact.name not in present
-            and not (part_of_seen and colour is None)
-            and not (kind == "person" and _people(seen))
-        ):
-            return fact
-
-
-def _people(seen: Sequence[Fact]) -> bool:
-    return any(fact.kind in ("fight", "person_with_knife", "person_with_gun", "person_smoking") for fact in seen)
+    return [
+        Turn(
+            "policy",
+            prompts.policy_question(policies[policy]),
+            yes_no(policy in holding),
+            tuple(fact for fact in seen if policy in fact.policies),
+        )
+        for policy in chosen
+    ]
 
 
 def _composed_turn(rng: Rng, seen: Sequence[Fact]) -> Turn:
@@ -140,196 +104,20 @@ def _composed_turn(rng: Rng, seen: Sequence[Fact]) -> Turn:
         if (fact.colour, fact.kind) not in HELD_OUT:
             break
     words = fact.subject if fact.kind in HAZARDS or rng.random() < 0.8 else f"{fact.subject} anywhere"
-    return Turn("composed", prompts.policy_question(composed_policy(words)), yes_no(holds))
+    about = namesakes(seen, fact) if holds else ()
+    return Turn("composed", prompts.policy_question(composed_policy(words)), yes_no(holds), about)
 
 
 def _relevance_turns(rng: Rng, seen: Sequence[Fact], asked: Sequence[Question]) -> list[Turn]:
-    absent = absent_question(rng, seen)
-    turns = [Turn("relevance", prompts.relevance_question(absent.text), "No")]
-    if asked:
+    """Two that are "No" and two that are "Yes": every question asked of a video passes through this one first."""
+    others = [absent_question(rng, seen), absent_question(rng, seen, kinds_only=True)]
+    turns = [Turn("relevance", prompts.relevance_question(absent.text), "No") for absent in others]
+    for number in range(2 if asked else 0):
         present = asked[int(rng.integers(len(asked)))]
-        turns.append(Turn("relevance", prompts.relevance_question(present.text), "Yes"))
+        by_kind = [question for question in asked if question.kind in KIND_ONLY]
+        if number == 1 and rng.random() < 0.3:
+            present = half_shown(rng, seen)
+        elif number == 1 and by_kind:
+            present = by_kind[int(rng.integers(len(by_kind)))]
+        turns.append(Turn("relevance", prompts.relevance_question(present.text), "Yes", present.about))
     return turns
-
-
-def absent_question(rng: Rng, seen: Sequence[Fact]) -> Question:
-    """A sensible question about something that is not there."""
-    name = absent_fact(rng, seen).definite
-    subject = name.removeprefix("the ")
-    texts = [
-        f"When does {name} appear?",
-        f"Where is {name}?",
-        f"Which way does {name} move?",
-        f"Is there {_article(subject)}?",
-        f"When can {name} be seen?",
-    ]
-    return Question("absent", texts[int(rng.integers(len(texts)))], prompts.NOT_SHOWN)
-
-
-def _article(subject: str) -> str:
-    if subject in ("blood", "fire"):
-        return subject
-    return f"{'an' if subject[0] in 'aeiou' else 'a'} {subject}"
-
-
-def plural(noun: str) -> str:
-    return f"{noun}es" if noun in ("cross",) else f"{noun}s"
-
-
-def questions(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
-    """Every question whose answer is unambiguous here, one wording each."""
-    asked: list[Question] = []
-    for build in (_colour, _count, _direction, _place, _order, _when, _what, _present):
-        asked += build(rng, seen)
-    return asked
-
-
-def _unique(seen: Sequence[Fact], key: Callable[[Fact], object]) -> list[Fact]:
-    counts = Counter(key(fact) for fact in seen)
-    return [fact for fact in seen if counts[key(fact)] == 1]
-
-
-def _pick(rng: Rng, *texts: str) -> str:
-    return texts[int(rng.integers(len(texts)))]
-
-
-def _colour(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
-    single = [fact for fact in _unique(seen, lambda fact: fact.kind) if fact.colour]
-    single = [fact for fact in single if not (fact.kind == "person" and _people(seen))]
-    return [
-        Question(
-            "colour",
-            _pick(rng, f"What colour is the {fact.noun}?", f"Which colour does the {fact.noun} have?"),
-            f"{str(fact.colour).capitalize()}.",
-        )
-        for fact in single
-    ]
-
-
-def _count(_: Rng, seen: Sequence[Fact]) -> list[Question]:
-    asked = []
-    for kind, number in Counter(fact.kind for fact in seen if fact.kind in (*SHAPES, *THINGS)).items():
-        if number < len(NUMBERS) and not (kind == "person" and _people(seen)):
-            asked.append(Question("count", f"How many {plural(kind)} are there?", f"{NUMBERS[number]}."))
-    return asked
-
-
-def _named_once(seen: Sequence[Fact]) -> list[Fact]:
-    return _unique(seen, lambda fact: fact.name)
-
-
-def _direction(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
-    moving = [fact for fact in _named_once(seen) if fact.motion in ("left", "right", "up", "down")]
-    return [
-        Question(
-            "direction",
-            _pick(rng, f"Which way does {fact.definite} move?", f"In which direction does {fact.definite} go?"),
-            f"{fact.motion.capitalize()}.",
-        )
-        for fact in moving
-    ]
-
-
-def _place(_: Rng, seen: Sequence[Fact]) -> list[Question]:
-    still = [fact for fact in _named_once(seen) if fact.place and fact.motion == "still"]
-    return [Question("place", f"Where is {fact.definite}?", f"{at_place(fact.place).capitalize()}.") for fact in still]
-
-
-def _order(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
-    named = _named_once(seen)
-    pairs = [(a, b) for a in named for b in named if b.start_s - a.start_s >= 1.0]
-    if not pairs:
-        return []
-    first, second = pairs[int(rng.integers(len(pairs)))]
-    one, other = (first, second) if rng.random() < 0.5 else (second, first)
-    text = _pick(
-        rng,
-        f"Which appears first, {one.definite} or {other.definite}?",
-        f"What comes first, {one.definite} or {other.definite}?",
-    )
-    return [Question("order", text, f"{first.definite.capitalize()}.")]
-
-
-def _when(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
-    return [
-        Question(
-            "when",
-            _pick(rng, f"When does {fact.definite} appear?", f"When can {fact.definite} be seen?"),
-            f"From {fact.start_s:.1f}s to {fact.end_s:.1f}s.",
-        )
-        for fact in _named_once(seen)
-    ]
-
-
-def _what(_: Rng, seen: Sequence[Fact]) -> list[Question]:
-    asked = [
-        Question("what", f"What moves {fact.motion}?", f"{fact.subject.capitalize()}.")
-        for fact in _unique(seen, lambda fact: fact.motion)
-        if fact.motion in ("left", "right", "up", "down")
-    ]
-    still = [fact for fact in seen if fact.motion == "still"]
-    if len(still) == len(seen):
-        asked += [
-            Question("what", f"What is {at_place(fact.place)}?", f"{fact.subject.capitalize()}.")
-            for fact in _unique(still, lambda fact: fact.place)
-        ]
-    if asked or not seen:
-        return asked
-    return [Question("what", "What can be seen?", ", ".join(fact.subject for fact in seen).capitalize() + ".")]
-
-
-def _present(_: Rng, seen: Sequence[Fact]) -> list[Question]:
-    return [Question("present", f"Is there {fact.subject}?", "Yes.") for fact in seen[:1]]
-
-
-# ---- text alone: summaries and titles
-
-
-def sample_text_turn(rng: Rng) -> Turn:
-    """A summary of timestamped captions, or a title of a chapter's captions: no video in the prompt."""
-    parts: list[tuple[float, list[Fact]]] = []
-    start_s = float(rng.integers(0, 40)) / 2
-    for _ in range(int(rng.integers(1, 7))):
-        scene = sample_scene(rng, 0.0, 5.0)
-        found = sorted((fact_of(actor) for actor in scene.actors), key=lambda fact: (fact.start_s, fact.x))
-        parts.append((start_s, found))
-        start_s += float(rng.integers(4, 21)) / 2
-    if rng.random() < 0.6:
-        captions = [(at, caption(found)) for at, found in parts]
-        return Turn("summary", prompts.summary_request(captions), summary([found for _, found in parts]))
-    parts = parts[: int(rng.integers(1, 3))]
-    return Turn("title", prompts.title_request([caption(found) for _, found in parts]), title([f for _, f in parts]))
-
-
-def summary(parts: Sequence[Sequence[Fact]]) -> str:
-    """What each part shows, in order: "First a red circle, then a fire and a dog."; hazards come before the rest."""
-    said = [phrase for part in parts if (phrase := _subjects(part, 2))]
-    said = [phrase for index, phrase in enumerate(said) if index == 0 or phrase != said[index - 1]]
-    if not said:
-        return "Nothing happens."
-    if len(said) == 1:
-        return f"The video shows {said[0]}."
-    return f"First {said[0]}, then " + ", then ".join(said[1:]) + "."
-
-
-def title(parts: Sequence[Sequence[Fact]]) -> str:
-    """ "A red circle and a dog" """
-    every = [fact for part in parts for fact in part]
-    words = _subjects(every, 2)
-    return words[0].upper() + words[1:] if words else "Nothing happens"
-
-
-def _subjects(part: Sequence[Fact], most: int) -> str:
-    named = list(dict.fromkeys(fact.subject for fact in (*[f for f in part if f.is_hazard], *part)))[:most]
-    return " and ".join(named)
-
-
-def vocabulary_corpus(rng: Rng, count: int) -> list[str]:
-    """Texts that hold every word the prompts and answers are made of, for training a tokenizer."""
-    lines: list[str] = [prompts.policy_question(policy) for policy in built_in_policies().values()] * 4
-    for _ in range(count):
-        scene = sample_scene(rng, 0.0, 5.0)
-        seen = sorted((fact_of(actor) for actor in scene.actors), key=lambda fact: fact.start_s)
-        for turn in [*sample_turns(rng, seen), sample_text_turn(rng)]:
-            lines += [turn.request, turn.answer]
-    return lines

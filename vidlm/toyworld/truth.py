@@ -87,6 +87,10 @@ class Fact:
     def is_hazard(self) -> bool:
         return self.kind in HAZARDS
 
+    def same_actor(self, other: Fact) -> bool:
+        """Whether both speak of one actor, whatever times they were cut to."""
+        return (self.kind, self.colour, self.motion, self.x) == (other.kind, other.colour, other.motion, other.x)
+
     def sentence(self) -> str:
         """One sentence of a caption."""
         subject = self.subject[0].upper() + self.subject[1:]
