@@ -39,6 +39,8 @@ VIDEO_READY: Final[dict[str, Any]] = VIDEO_QUEUED | {
 
 PAGE: Final[dict[str, Any]] = {"items": [VIDEO_READY], "next_cursor": None}
 
+THUMBNAILS: Final[dict[str, Any]] = {"interval_s": 1.0, "width": 240, "height": 180, "count": 6}
+
 PROVENANCE: Final[dict[str, Any]] = {
     "model_id": "vidlm-tiny",
     "model_revision": "3f1c9a",
@@ -64,6 +66,7 @@ ANALYSIS: Final[dict[str, Any]] = {
         "container": "mp4",
         "rotation": 0,
         "has_audio": True,
+        "hdr": False,
     },
     "provenance": PROVENANCE,
     "coverage": {"seconds_seen": 6.0, "seconds_total": 6.0, "gaps": [], "partial": False},

@@ -65,6 +65,15 @@ class VideoPage(BaseModel):
     next_cursor: str | None
 
 
+class ThumbnailsOut(BaseModel):
+    """Number n, from 0, is on screen at `n * interval_s` seconds."""
+
+    interval_s: float
+    width: int
+    height: int
+    count: int
+
+
 class QuestionIn(BaseModel):
     question: str = Field(description="One question in plain words about what can be seen.")
 

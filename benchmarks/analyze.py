@@ -1,4 +1,4 @@
-"""How long a ten-second clip with twelve policies takes on this machine: `./run bench`, JSON on standard output.
+"""How long a ten-second clip with twelve policies takes on this machine: `./run bench analyze`, JSON on stdout.
 
 The model is loaded before the clock starts. Seconds are medians of several runs, by stage: preparing (ffmpeg, shots),
 analyzing (tower, prefix, twelve scores and a caption a segment), finishing (summary, chapters, flags).

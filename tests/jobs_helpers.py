@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlmodel import col, update
 
@@ -59,14 +60,14 @@ def must_take(database: Database, task: Task, target_id: str, lease_s: float = L
     return held
 
 
-def prepared(database: Database, job: Job, spans: int = 2) -> None:
+def prepared(database: Database, job: Job, spans: int = 2, document: dict[str, Any] | None = None) -> None:
     """The job has been prepared and has so many spans of one window."""
     held = must_take(database, Task.PREPARE, job.id)
     with database.write() as session:
         life.prepared(
             session,
             held,
-            document={},
+            document=document or {},
             work_folder=f"work/{job.id}/1",
             duration_s=5.0 * spans,
             spans=[(index, index + 1) for index in range(spans)],

@@ -125,11 +125,16 @@ def demo(
 def serve() -> None:
     """The service: API, workers, and a database and a queue where the settings name none."""
     from vidlm import launch, logs, screen  # noqa: PLC0415
+    from vidlm.video import sandbox  # noqa: PLC0415
 
     logs.configure("serve")
     settings = _settings()
-    toy = settings.model is None
-    launch.serve(settings, lambda service: screen.announce(service.url, service.api_key, toy=toy))
+
+    def announce(service: launch.Service) -> None:
+        toy = settings.model is None
+        screen.announce(service.url, service.api_key, unconfined=sandbox.missing(), toy=toy)
+
+    launch.serve(settings, announce)
 
 
 @app.command()

@@ -42,7 +42,14 @@ class Settings(BaseSettings):
     max_duration_s: Annotated[float, Field(gt=0)] = 4 * 3600.0
     max_source_pixels: Annotated[int, Field(gt=0, description="Pixels of a source frame at most.")] = 35_389_440
     max_source_side: Annotated[int, Field(gt=0)] = 8192
+    max_source_frames: Annotated[int, Field(gt=0, description="18 hours at 60 a second.")] = 4_000_000
+    max_source_streams: Annotated[int, Field(gt=0, description="Of any sort: video, audio, subtitles.")] = 64
     max_question_chars: Annotated[int, Field(gt=0)] = 2000
+
+    sandbox: Annotated[
+        Literal["best-effort", "require"],
+        Field(description="Whether to refuse to work where the kernel cannot confine decoders."),
+    ] = "best-effort"
 
     policies: Annotated[Path | None, Field(description="YAML file of policies; the built-in taxonomy when unset.")] = (
         None

@@ -99,6 +99,7 @@ class VideoInfo:
     container: str
     rotation: int  # degrees clockwise that were applied: 0, 90, 180, 270
     has_audio: bool
+    hdr: bool = False  # brightness was mapped to what an ordinary screen shows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,6 +219,16 @@ class Summary:
     text: str
     chapters: tuple[Chapter, ...]
     highlights: tuple[int, ...]  # segment indices
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnails:
+    """Small pictures of a video, for a timeline: number n shows what is on screen at `n * interval_s`."""
+
+    interval_s: float
+    width: int
+    height: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

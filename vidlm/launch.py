@@ -37,6 +37,7 @@ from vidlm.queue import CONSUME_ORDER, Queue
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import any_key, create_key
 from vidlm.supervise import Child, Supervisor
+from vidlm.video import sandbox
 
 _POLL_S: Final = 0.1
 _SOCKET_PATH_BYTES: Final = 100  # the kernel allows 107 and a NUL
@@ -67,11 +68,14 @@ class Service:
     def start(self) -> None:
         """Migrate, make the first API key, and start every process. Returns at once; see `wait_ready`.
 
-        Raises `SettingsError` where a setting, the port for one, cannot be used, and `StorageError` without a database.
+        Raises `SettingsError` where a setting, the port for one, cannot be used, or where decoders cannot be confined
+        and must be, and `StorageError` without a database.
         """
         model = self._settings.model_path
         if not Path(model).is_dir() and not HUB_ID.fullmatch(model):
             raise SettingsError(f"VIDLM_MODEL: there is no checkpoint folder {Path(model).name!r}")
+        if self._settings.sandbox == "require":
+            sandbox.require()
         for folder in (self._data, self._data / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock()

@@ -10,7 +10,6 @@ Knows the order of things; how each is done is in `video`, `model`, `prompts`, `
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from vidlm.domain import (
     Segment,
     Span,
     Summary,
+    Thumbnails,
     VideoInfo,
 )
 from vidlm.errors import MediaError, QuestionError
@@ -38,9 +38,11 @@ from vidlm.moderation.flags import decide, flags_from_scores
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.provenance import provenance
 from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions
+from vidlm.video import sandbox
 from vidlm.video.frames import read_frames
 from vidlm.video.normalize import Limits, normalize
 from vidlm.video.sampling import Window, plan_spans, plan_windows
+from vidlm.video.scratch import scratch_folder
 from vidlm.video.shots import detect_shots
 
 if TYPE_CHECKING:
@@ -68,13 +70,17 @@ class Prepared:
     sampling: Sampling
     proxy: Path
     poster: Path
+    thumbnails: Thumbnails
+    preview: Path | None
+    web_type: str | None
     shots: tuple[Span, ...]
     windows: tuple[Window, ...]
     frame_times_s: tuple[float, ...]
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON types, times unrounded. Files are named without their folder, which may move."""
-        return dataclasses.asdict(self) | {"proxy": self.proxy.name, "poster": self.poster.name}
+        preview = self.preview.name if self.preview else None
+        return dataclasses.asdict(self) | {"proxy": self.proxy.name, "poster": self.poster.name, "preview": preview}
 
     @classmethod
     def from_document(cls, document: dict[str, Any], folder: Path) -> Prepared:
@@ -86,6 +92,9 @@ class Prepared:
             sampling=Sampling(**document["sampling"]),
             proxy=folder / document["proxy"],
             poster=folder / document["poster"],
+            thumbnails=Thumbnails(**document["thumbnails"]),
+            preview=folder / document["preview"] if document["preview"] else None,
+            web_type=document["web_type"],
             shots=tuple(Span(**shot) for shot in document["shots"]),
             windows=tuple(Window(**window) for window in document["windows"]),
             frame_times_s=tuple(document["frame_times_s"]),
@@ -96,8 +105,11 @@ def prepare(source: Path, work_dir: Path, *, filename: str, geometry: FrameGeome
     """Turn an untrusted file into a proxy in `work_dir` and plan which frames make which segment.
 
     `filename` is what the user called it: recorded, never used as a path. Raises `MediaError` for a file that cannot
-    be analysed and `ToolError` where the machine failed.
+    be analysed, `ToolError` where the machine failed, and `SettingsError` where it cannot confine decoders and the
+    settings require that.
     """
+    if settings.sandbox == "require":
+        sandbox.require()
 
     def fit(height: int, width: int) -> tuple[int, int]:
         try:
@@ -110,6 +122,8 @@ def prepare(source: Path, work_dir: Path, *, filename: str, geometry: FrameGeome
         max_bytes=settings.max_upload_bytes,
         max_pixels=settings.max_source_pixels,
         max_side=settings.max_source_side,
+        max_frames=settings.max_source_frames,
+        max_streams=settings.max_source_streams,
     )
     clean = normalize(source, work_dir, filename=filename, sample_fps=settings.sample_fps, fit=fit, limits=limits)
     shots = detect_shots(_small_frames(clean.proxy, clean.frame_times_s), clean.info.duration_s)
@@ -122,6 +136,9 @@ def prepare(source: Path, work_dir: Path, *, filename: str, geometry: FrameGeome
         sampling=Sampling(clean.fps, clean.width, clean.height),
         proxy=clean.proxy,
         poster=clean.poster,
+        thumbnails=clean.thumbnails,
+        preview=clean.preview,
+        web_type=clean.web_type,
         shots=tuple(shots),
         windows=tuple(windows),
         frame_times_s=clean.frame_times_s,
@@ -255,9 +272,9 @@ def analyze(
     source = Path(path)
     policies = policies if isinstance(policies, PolicySet) else load_policies(policies or settings.policies)
     engine = load_model(model, settings)
-    with tempfile.TemporaryDirectory(prefix="vidlm-") as folder:
+    with scratch_folder("vidlm-work-") as folder:
         report("preparing", 0.0)
-        prepared = prepare(source, Path(folder), filename=source.name, geometry=engine.info.geometry, settings=settings)
+        prepared = prepare(source, folder, filename=source.name, geometry=engine.info.geometry, settings=settings)
         segments: list[Segment] = []
 
         def keep(segment: Segment) -> None:

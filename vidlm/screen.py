@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -117,12 +117,17 @@ def print_figures(table: dict[str, Any]) -> None:
     out().print(figures)
 
 
-def announce(url: str, api_key: str | None, *, toy: bool) -> None:
-    """What `vidlm serve` says once it is ready. A new API key is shown here and never again."""
+def announce(url: str, api_key: str | None, *, unconfined: Sequence[str], toy: bool) -> None:
+    """What `vidlm serve` says once it is ready. A new API key is shown here and never again.
+
+    `unconfined`: what this machine lacks to confine decoders (`sandbox.missing`).
+    """
     console = out()
     console.print(Text("vidlm serves at ").append(url, "bold").append(" (Ctrl-C stops it)."))
     if api_key is not None:
         console.print(Text("API key, shown only this once: ").append(api_key, "bold"), soft_wrap=True)
+    for line in unconfined:
+        console.print(Text(f"Decoders of uploads are less confined here than they could be: {line}.", "yellow"))
     print_toy_notice(toy=toy)
 
 

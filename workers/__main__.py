@@ -22,6 +22,7 @@ from vidlm.errors import ServiceError, SettingsError, VidlmError
 from vidlm.queue import CONSUME_ORDER, Queue, broker_app, connect
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
+from vidlm.video import sandbox
 from workers import watchdog
 from workers.app import worker_app
 from workers.relay import BROKER_ERRORS, relay_once
@@ -51,6 +52,8 @@ def main() -> int:
 
 def consume(settings: Settings, queues: list[Queue]) -> int:
     """Run tasks from `queues`, in order of urgency, until SIGTERM; a running task is finished first."""
+    if Queue.CPU in queues:
+        _check_sandbox(settings)
     runtime = Runtime(settings)
     app = worker_app(settings, runtime)
     if set(queues) & {Queue.GPU, Queue.INTERACTIVE}:
@@ -106,6 +109,15 @@ def _tidy(database: Database, blobs: BlobStore) -> None:
         return
     if removed:
         log.warning("relay.unknown_files_removed", count=removed)
+
+
+def _check_sandbox(settings: Settings) -> None:
+    """Say what confines decoders here, and what does not. Raises `SettingsError` if that is not what is required."""
+    if settings.sandbox == "require":
+        sandbox.require()
+    log.info("sandbox.layers", layers=list(sandbox.layers()))
+    for line in sandbox.missing():
+        log.warning("sandbox.missing", what=line)
 
 
 def _warm_up(runtime: Runtime) -> None:

@@ -12,6 +12,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+HEED_INTERRUPTS = (
+    sys.executable,
+    "-c",
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])",
+)
+"""As in a terminal. What a shell starts in the background ignores SIGINT, and its children would, too."""
 
 
 def alive_with(marker: str) -> list[str]:
@@ -34,9 +40,15 @@ def test_demo_shows_everything_stays_up_and_leaves_nothing_behind(tmp_path: Path
     marker = str(tmp_path / "data")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VIDLM_")}
     env = kept | {"PYTHONPATH": str(ROOT), "VIDLM_DATA": marker, "VIDLM_PORT": "0", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "vidlm.cli", "demo", "--json", str(report_file)]
+    command = [*HEED_INTERRUPTS, sys.executable, "-m", "vidlm.cli", "demo", "--json", str(report_file)]
     with log.open("w") as output:
-        process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
             deadline = time.monotonic() + 240
             while "stays up" not in log.read_text() and process.poll() is None and time.monotonic() < deadline:

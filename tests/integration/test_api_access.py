@@ -33,7 +33,7 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def filled(path: str, video_id: str, question_id: str) -> str:
-    return path.replace("{video_id}", video_id).replace("{question_id}", question_id)
+    return path.replace("{video_id}", video_id).replace("{question_id}", question_id).replace("{number}", "0")
 
 
 def body(method: str, path: str) -> dict[str, Any]:

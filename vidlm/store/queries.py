@@ -88,6 +88,15 @@ def find_document(session: Session, tenant_id: str, video_id: str) -> dict[str, 
     return dict(found) if found is not None else None
 
 
+def find_prepared(session: Session, tenant_id: str, video_id: str) -> tuple[str, dict[str, Any]] | None:
+    """A prepared video's work folder and the document that says what is in it, as soon as there is one."""
+    query = select(Job).join(Video, col(Video.id) == col(Job.video_id))
+    job = session.exec(query.where(Job.video_id == video_id, Video.tenant_id == tenant_id)).first()
+    if job is None or job.work_folder is None or job.prepared is None:
+        return None
+    return job.work_folder, job.prepared
+
+
 def find_question(session: Session, tenant_id: str, question_id: str) -> Question | None:
     """One of the tenant's questions."""
     return session.exec(select(Question).where(Question.id == question_id, Question.tenant_id == tenant_id)).first()

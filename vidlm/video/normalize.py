@@ -7,17 +7,18 @@ with the code that the API shows; a `ToolError` is this machine's fault.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from vidlm.domain import Coverage, Gap, VideoInfo
+from vidlm.domain import Coverage, Gap, Thumbnails, VideoInfo
 from vidlm.errors import MediaError, StorageError
 from vidlm.video import coverage as seen
-from vidlm.video.proxy import POSTER, PROXY, ProxyPlan, ProxyRun, decode_deadline_s, write_proxy
+from vidlm.video.outputs import POSTER, PREVIEW, PROXY, plan_thumbnails, thumbnail_name
+from vidlm.video.proxy import ProxyPlan, ProxyRun, decode_deadline_s, write_proxy
 from vidlm.video.report import Limits, SourceReport, describe_source, find_damage
+from vidlm.video.scratch import scratch_folder
 from vidlm.video.sniff import Layout, read_layout
 
 __all__ = ["Limits", "Normalized", "normalize"]
@@ -30,12 +31,16 @@ class Normalized:
     """A video that the rest of vidlm can read: H.264 without sound, `fps` frames a second, `width` x `height`.
 
     frame_times_s[n] is when proxy frame n is on screen in the source as played, in seconds, strictly increasing.
+    preview: a file that every browser plays, None where the source is one (`web_type`) or none could be made.
     """
 
     info: VideoInfo
     coverage: Coverage
     proxy: Path
     poster: Path
+    thumbnails: Thumbnails
+    preview: Path | None
+    web_type: str | None
     fps: float
     frame_times_s: tuple[float, ...]
     width: int
@@ -51,7 +56,7 @@ def normalize(
     fit: Callable[[int, int], tuple[int, int]],
     limits: Limits,
 ) -> Normalized:
-    """Turn `source` into `work_dir/proxy.mp4` and `work_dir/poster.jpg`; both appear whole or not at all.
+    """Turn `source` into the files of `outputs` in `work_dir`; they appear whole, and only if all went well.
 
     `fit(height, width)` maps the displayed size to the proxy's, both even. `filename` is kept as it is and used for
     nothing. Raises `MediaError` for a file that cannot be analysed, `ToolError` or `StorageError` for a machine that
@@ -59,19 +64,24 @@ def normalize(
     """
     sha256, layout = _read_source(source, limits)
     work_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="normalize-", dir=work_dir) as scratch:
-        folder = Path(scratch)
+    with scratch_folder("normalize-", work_dir) as folder:
         (folder / _SOURCE).symlink_to(source.resolve())
         report = describe_source(folder, _SOURCE, layout, limits)
         plan = _plan(report, sample_fps, fit)
         run = write_proxy(folder, _SOURCE, report, plan, limits)
         coverage = _coverage(folder, report, plan, run, limits)
-        proxy, poster = ((folder / name).replace(work_dir / name) for name in (PROXY, POSTER))
+        thumbnails = _kept_thumbnails(folder, plan.thumbnails)
+        for name in (PROXY, POSTER, PREVIEW, *map(thumbnail_name, range(thumbnails.count))):
+            if (folder / name).is_file():
+                (folder / name).replace(work_dir / name)
     return Normalized(
         info=_info(report, layout, sha256, filename),
         coverage=coverage,
-        proxy=proxy,
-        poster=poster,
+        proxy=work_dir / PROXY,
+        poster=work_dir / POSTER,
+        thumbnails=thumbnails,
+        preview=work_dir / PREVIEW if (work_dir / PREVIEW).is_file() else None,
+        web_type=report.web_type,
         fps=float(plan.rate),
         frame_times_s=run.times_s,
         width=plan.width,
@@ -102,7 +112,19 @@ def _plan(report: SourceReport, sample_fps: float, fit: Callable[[int, int], tup
         raise MediaError(
             "too_large_dimensions", f"{report.width}x{report.height} is too long and thin to be shown to a model"
         ) from exc
-    return ProxyPlan(rate=Fraction(sample_fps).limit_denominator(1001), width=width, height=height)
+    return ProxyPlan(
+        rate=Fraction(sample_fps).limit_denominator(1001),
+        width=width,
+        height=height,
+        thumbnails=plan_thumbnails(report),
+        preview=report.web_type is None,
+    )
+
+
+def _kept_thumbnails(folder: Path, planned: Thumbnails) -> Thumbnails:
+    """As many as there are: decoding may have ended early."""
+    count = next((n for n in range(planned.count) if not (folder / thumbnail_name(n)).is_file()), planned.count)
+    return replace(planned, count=count)
 
 
 def _coverage(folder: Path, report: SourceReport, plan: ProxyPlan, run: ProxyRun, limits: Limits) -> Coverage:
@@ -134,4 +156,5 @@ def _info(report: SourceReport, layout: Layout, sha256: str, filename: str) -> V
         container=report.container,
         rotation=report.rotation,
         has_audio=report.has_audio,
+        hdr=report.hdr is not None,
     )

@@ -1,9 +1,10 @@
 """The program that opens an untrusted file with PyAV and prints one line of JSON. Always a child process.
 
-`python -I probe.py describe FILE MAX_PIXELS` demuxes the whole file and reports what is in it: what headers claim
-stands beside what the packets say, and nothing is judged here (that is `report.py`). `python -I probe.py damage FILE
-STREAM` decodes it on one thread and reports the packets that the decoder complained of. Times are integers of
-microseconds on the file's own clock. This module imports nothing of ours, and nobody else imports PyAV.
+`python -I probe.py describe FILE MAX_PIXELS MAX_FRAMES MAX_STREAMS` demuxes the whole file and reports what is in it:
+what headers claim stands beside what the packets say, and nothing is judged here (that is `report.py`).
+`python -I probe.py damage FILE STREAM` decodes it on one thread and reports the packets that the decoder complained of.
+Times are integers of microseconds on the file's own clock. This module imports nothing of ours, and nobody else imports
+PyAV.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
 
 FORMATS: Final = "mov,matroska,avi,mpegts,flv,ogg,mpeg,asf"
 PROTOCOLS: Final = "file,pipe"
-MAX_PACKETS: Final = 4_000_000  # 18 hours at 60 frames a second
 _TS_DISCONT: Final = 0x0200  # AVFMT_TS_DISCONT, libavformat/avformat.h: times may jump, readers straighten them
+_UNSPECIFIED: Final = 2  # AVCOL_TRC_UNSPECIFIED
 _JUMP_US: Final = 10_000_000  # ffmpeg's -dts_delta_threshold
 
 
-def describe(path: str, max_pixels: int) -> dict[str, Any]:
+def describe(path: str, max_pixels: int, max_frames: int, max_streams: int) -> dict[str, Any]:
     """What the demuxer finds: the container, its main video stream, and every packet of that."""
     import av  # noqa: PLC0415 -- only ever in the child
 
@@ -40,10 +42,13 @@ def describe(path: str, max_pixels: int) -> dict[str, Any]:
             "start_us": container.start_time,
             "claimed_us": container.duration,
             "audio": len(container.streams.audio) > 0,
+            **_sound(container),
         }
-        stream = _main_stream(container)
         if len(container.streams) == 0:
             return {"error": "open", "detail": "no streams"}
+        if len(container.streams) > max_streams:
+            return {**report, "error": "too_many_streams"}
+        stream = _main_stream(container)
         if stream is None:
             return {**report, "error": "no_video_stream"}
         context = stream.codec_context
@@ -53,12 +58,24 @@ def describe(path: str, max_pixels: int) -> dict[str, Any]:
             "width": context.width,
             "height": context.height,
             "sar": _ratio(stream.sample_aspect_ratio),
+            "pixels": context.pix_fmt,
             "rotation": 0,  # degrees counterclockwise
+            "transfer": _number(context.color_trc),
             "rate": _ratio(stream.average_rate),
             "stream_start_us": _us(stream.start_time, stream),
             "stream_claimed_us": _us(stream.duration, stream),
         }
-        return report | _packets(container, stream, max_pixels)
+        report |= _packets(container, stream, max_pixels, max_frames)
+        if "error" not in report and report["packets"] < stream.frames:
+            report["broken"] = report["broken"] or _lost_packets(path, stream.index, stream.frames)
+        return report
+
+
+def _lost_packets(path: str, index: int, declared: int) -> bool:
+    """Whether a sample table declares more frames than can be read; edit lists are left aside, for they skip frames."""
+    with _open(path, ignore_editlist="1") as container:
+        stream = next(stream for stream in container.streams.video if stream.index == index)
+        return sum(packet.size > 0 for packet in container.demux(stream)) < declared
 
 
 def damage(path: str, index: int) -> dict[str, Any]:
@@ -84,12 +101,20 @@ def damage(path: str, index: int) -> dict[str, Any]:
     return {"bad_us": bad}
 
 
-def _open(path: str) -> InputContainer:
+def _open(path: str, **more: str) -> InputContainer:
     import av  # noqa: PLC0415
 
     av.logging.set_level(av.logging.ERROR)
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, **more}
     return av.open(f"file:{path}", options=options, metadata_errors="replace")
+
+
+def _sound(container: InputContainer) -> dict[str, Any]:
+    """The first audio stream's codec and start, on the file's clock."""
+    for stream in container.streams.audio[:1]:
+        context = stream.codec_context
+        return {"sound": context.name if context else None, "sound_start_us": _us(stream.start_time, stream)}
+    return {"sound": None, "sound_start_us": None}
 
 
 def _discontinuous(container: InputContainer) -> bool:
@@ -105,7 +130,7 @@ def _main_stream(container: InputContainer) -> VideoStream | None:
     return max(streams, key=lambda s: (s.codec_context.width or 0) * (s.codec_context.height or 0), default=None)
 
 
-def _packets(container: InputContainer, stream: VideoStream, max_pixels: int) -> dict[str, Any]:
+def _packets(container: InputContainer, stream: VideoStream, max_pixels: int, max_frames: int) -> dict[str, Any]:
     """Demux to the end: when every packet is shown, which are key frames, what is encrypted or incomplete."""
     import av  # noqa: PLC0415
 
@@ -113,11 +138,12 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int) ->
     keys: list[int] = []
     corrupt: list[int] = []
     first: dict[str, Any] = {}
-    last, reached, broken = (-sys.maxsize, 0), 0, False
+    last, reached, broken, count = (-sys.maxsize, 0), 0, False, 0
     with av.logging.Capture() as complaints:
         try:
             for packet, time_us in _stamped(container, stream):
                 first = first or _first_packet(stream, packet, max_pixels)
+                count += 1
                 reached = max(reached, (packet.pos or 0) + packet.size)
                 if time_us is None or packet.is_discard:  # decoded and not shown: outside the edit list
                     continue
@@ -127,8 +153,8 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int) ->
                     keys.append(time_us)
                 if packet.is_corrupt:
                     corrupt.append(time_us)
-                if len(times) > MAX_PACKETS:
-                    return {"error": "too_many_packets"}
+                if len(times) > max_frames:
+                    return {"error": "too_many_frames"}
         except av.error.FFmpegError:
             broken = True
         broken = broken or bool(complaints)
@@ -139,6 +165,7 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int) ->
         "corrupt_us": corrupt,
         "last_us": last[1],  # the duration of the packet that is shown last
         "reached_bytes": reached,
+        "packets": count,
         "broken": broken,
     }
 
@@ -180,12 +207,18 @@ def _first_packet(stream: VideoStream, packet: Packet[Any], max_pixels: int) -> 
         return found
     for frame in frames[:1]:
         found |= {"rotation": int(frame.rotation), "width": frame.width, "height": frame.height}
+        if _number(frame.color_trc) != _UNSPECIFIED:
+            found["transfer"] = _number(frame.color_trc)
     return found
 
 
-def _us(stamp: int | None, of: Packet[Any] | VideoStream) -> int | None:
+def _us(stamp: int | None, of: Packet[Any] | VideoStream | AudioStream) -> int | None:
     base = of.time_base
     return None if stamp is None or base is None else stamp * 1_000_000 * base.numerator // base.denominator
+
+
+def _number(value: Any) -> int:
+    return _UNSPECIFIED if value is None else int(value)
 
 
 def _ratio(value: Any) -> list[int] | None:
@@ -194,8 +227,12 @@ def _ratio(value: Any) -> list[int] | None:
 
 def main(arguments: list[str]) -> None:
     """Answer one question about one file on stdout."""
-    mode, path, number = arguments
-    result = describe(path, int(number)) if mode == "describe" else damage(path, int(number))
+    mode, path, first, *others = arguments
+    if mode == "describe":
+        max_frames, max_streams = map(int, others)
+        result = describe(path, int(first), max_frames, max_streams)
+    else:
+        result = damage(path, int(first))
     sys.stdout.write(json.dumps(result) + "\n")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,19 @@ from vidlm.video import probe, sandbox
 from vidlm.video.sniff import Kind, Layout
 
 _PROBE: Final = str(Path(probe.__file__).resolve())
+_PATIENCE: Final = 3.0
 _DEFAULT_FRAME_S: Final = 1 / 25  # for a file of one frame that does not say how long it is shown
 _MAX_STILL_S: Final = 3600.0  # one picture on screen for longer than this is a broken table, not a film
+
+
+class Hdr(StrEnum):
+    """How brightness beyond a screen's white is coded, by the name that ffmpeg has for it."""
+
+    PQ = "smpte2084"
+    HLG = "arib-std-b67"
+
+
+_HDR: Final = {16: Hdr.PQ, 18: Hdr.HLG}  # transfer characteristics of ITU-T H.273, table 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,8 @@ class Limits:
     max_bytes: int
     max_pixels: int
     max_side: int
+    max_frames: int = 4_000_000
+    max_streams: int = 64
     deadline_scale: float = 1.0
 
 
@@ -50,7 +64,10 @@ class SourceReport:
     width: int  # as displayed
     height: int
     rotation: int  # degrees clockwise: 0, 90, 180, 270
+    hdr: Hdr | None
     has_audio: bool
+    sound: str | None  # the codec of the first audio stream, where there is a decoder for it
+    web_type: str | None  # the media type under which every browser plays it as it is; None if not every one does
     fps: float
     variable_fps: bool
     times_s: npt.NDArray[np.float64]
@@ -59,14 +76,21 @@ class SourceReport:
     duration_s: float
     lossy_s: tuple[float, ...]  # where packets are incomplete or missing
     origin_s: float  # the file's clock at time 0
-    shift_s: float  # what has to be added to ffmpeg's own idea of time 0
+    shift_s: float  # what has to be added to ffmpeg's own idea of time 0 where it decodes the pictures alone
+    shift_with_sound_s: float  # and where it decodes the first sound as well
+
+    def key_time_before(self, time_s: float) -> float:
+        """When the last frame at or before `time_s` that decodes on its own is due; 0 where there is none."""
+        before = self.key_times_s[self.key_times_s <= time_s]
+        return float(before[-1]) if len(before) else 0.0
 
 
 def describe_source(folder: Path, name: str, layout: Layout, limits: Limits) -> SourceReport:
     """Probe `name` in `folder` in a child process. Raises `MediaError` with the code that fits, or `ToolError`."""
     if layout.kind is Kind.PLAYLIST:
         raise MediaError("container_not_allowed", "playlists and manifests are not accepted, only video files")
-    answer = _ask(folder, "describe", name, limits.max_pixels, deadline_s=_probe_deadline_s(layout, limits))
+    numbers = (limits.max_pixels, limits.max_frames, limits.max_streams)
+    answer = _ask(folder, "describe", name, *numbers, deadline_s=_probe_deadline_s(layout, limits))
     _refuse(answer, layout, limits)
     return _to_report(answer, layout, limits)
 
@@ -80,11 +104,14 @@ def find_damage(folder: Path, name: str, report: SourceReport, deadline_s: float
     return tuple(sorted(us / 1e6 - report.origin_s for us in answer["bad_us"]))
 
 
-def _ask(folder: Path, mode: str, name: str, number: int, *, deadline_s: float) -> dict[str, Any]:
+def _ask(folder: Path, mode: str, name: str, *numbers: int, deadline_s: float) -> dict[str, Any]:
     """One question to `probe.py`. What kills the child is the file's fault; what keeps it from starting is ours."""
-    confinement = sandbox.Confinement(deadline_s=deadline_s)
+    # what a file may cost is processor time; on a busy machine that takes longer, and is no fault of the file
+    confinement = sandbox.Confinement(
+        deadline_s=_PATIENCE * deadline_s, cpu_s=deadline_s, read=((folder / name).resolve(),)
+    )
     finished = sandbox.run(
-        [sys.executable, "-I", _PROBE, mode, name, str(number)], folder=folder, confinement=confinement
+        [sys.executable, "-I", _PROBE, mode, name, *map(str, numbers)], folder=folder, confinement=confinement
     )
     if finished.timed_out:
         raise MediaError("decode_timeout", "reading the file took longer than its size allows")
@@ -108,11 +135,15 @@ def _refuse(answer: dict[str, Any], layout: Layout, limits: Limits) -> None:
     """Raise for everything that is already known to be useless. The order matters: the most telling reason first."""
     error = answer.get("error")
     if error == "open":
-        raise _cannot_open(layout)
+        raise _cannot_open(layout, answer["detail"])
+    if error == "no_video_stream" and layout.cut and not answer["audio"]:
+        raise MediaError("truncated", "the file is cut: the part that describes its video is missing")
     if error == "no_video_stream":
         raise MediaError("no_video_stream", "the file holds no video, only other streams")
-    if error == "too_many_packets":
-        raise MediaError("too_long", "the file holds more frames than can be analysed")
+    if error == "too_many_streams":
+        raise MediaError("invalid_metadata", f"the file has more than {limits.max_streams} streams")
+    if error == "too_many_frames":
+        raise MediaError("too_long", f"the video has more than {limits.max_frames} frames")
     if answer.get("encrypted"):
         raise MediaError("encrypted", "the video is encrypted")
     width, height = answer["width"], answer["height"]
@@ -129,7 +160,7 @@ def _refuse(answer: dict[str, Any], layout: Layout, limits: Limits) -> None:
         raise MediaError("invalid_metadata", "the video stream has no size")
 
 
-def _cannot_open(layout: Layout) -> MediaError:
+def _cannot_open(layout: Layout, reason: str) -> MediaError:
     """Why a demuxer took one look and refused, from what the first bytes looked like."""
     if layout.kind is Kind.AUDIO:
         return MediaError("no_video_stream", "the file is audio only")
@@ -139,11 +170,13 @@ def _cannot_open(layout: Layout) -> MediaError:
         return MediaError("not_a_video", "the file is not a video in a format that is accepted")
     if not layout.has_index or layout.cut:
         return MediaError("truncated", "the file is cut: the part that describes its frames is missing")
+    if reason == "EOFError":
+        return MediaError("no_frames", "the file describes a video and holds no frame of it")
     return MediaError("invalid_metadata", "the file's tables cannot be read")
 
 
 def _to_report(answer: dict[str, Any], layout: Layout, limits: Limits) -> SourceReport:
-    origin_s, shift_s = _origin(answer)
+    origin_s, shift_s, shift_with_sound_s = _origin(answer)
     times = _played(answer["times_us"], origin_s)
     steps = np.diff(times)
     typical_s = float(np.median(steps)) if len(steps) else _frame_s(answer["rate"])
@@ -165,35 +198,48 @@ def _to_report(answer: dict[str, Any], layout: Layout, limits: Limits) -> Source
         width=width,
         height=height,
         rotation=rotation,
+        hdr=_HDR.get(answer["transfer"]),
         has_audio=answer["audio"],
+        sound=answer["sound"],
+        web_type=_web_type(answer, layout),
         fps=len(steps) / float(times[-1] - times[0]) if len(steps) else 1 / readable_s,
         variable_fps=_varies(steps, typical_s),
         times_s=times,
         key_times_s=_played(answer["keys_us"], origin_s),
         readable_s=readable_s,
         duration_s=duration_s,
-        lossy_s=_lossy(answer, times, origin_s, typical_s, doubtful),
+        lossy_s=_lossy(answer, times, origin_s, typical_s, cut=layout.cut),
         origin_s=origin_s,
         shift_s=shift_s,
+        shift_with_sound_s=shift_with_sound_s,
     )
 
 
-def _origin(answer: dict[str, Any]) -> tuple[float, float]:
-    """The file's clock at time 0, in seconds, and how far ffmpeg's choice of it differs.
+def _origin(answer: dict[str, Any]) -> tuple[float, float, float]:
+    """The file's clock at time 0, in seconds, and how far ffmpeg's choice of it differs, without and with sound.
 
     Time 0 is where the earliest stream starts, as a player has it. AVI has no time stamps: there it is the first frame,
     though readers count it a frame late when frames are stored out of order. ffmpeg takes the earliest stream as
-    well, but in formats whose clock may jump the earliest of those it decodes, the video.
+    well, but in formats whose clock may jump the earliest of those it decodes.
     """
     first_us = min(answer["times_us"])
     start_us = first_us if answer["start_us"] is None else answer["start_us"]
     if answer["container"] == "avi":
-        return first_us / 1e6, (start_us - first_us) / 1e6
-    return start_us / 1e6, max(0, first_us - start_us) / 1e6 if answer["discontinuous"] else 0.0
+        shift_s = (start_us - first_us) / 1e6
+        return first_us / 1e6, shift_s, shift_s
+    if not answer["discontinuous"]:
+        return start_us / 1e6, 0.0, 0.0
+    sound_us = first_us if answer["sound_start_us"] is None else min(first_us, answer["sound_start_us"])
+    return start_us / 1e6, max(0, first_us - start_us) / 1e6, max(0, sound_us - start_us) / 1e6
 
 
 def _lossy(
-    answer: dict[str, Any], times_s: npt.NDArray[np.float64], origin_s: float, typical_s: float, doubtful: bool
+    answer: dict[str, Any],
+    times_s: npt.NDArray[np.float64],
+    origin_s: float,
+    typical_s: float,
+    *,
+    cut: bool,
 ) -> tuple[float, ...]:
     """Where something is missing from the file: the frame before each hole in it, and an incomplete last one.
 
@@ -201,14 +247,15 @@ def _lossy(
     without a trace. Incomplete packets alone prove no loss: they also mark the seams of files that were joined.
     """
     corrupt = _played(answer["corrupt_us"], origin_s)
-    if doubtful or len(corrupt):
+    if cut or answer["broken"] or len(corrupt):
         longest_s = 1.5 * typical_s
     elif answer["discontinuous"]:
         longest_s = max(4 * typical_s, 0.25)
     else:
         return ()
     before_holes = times_s[:-1][np.diff(times_s) > longest_s]
-    return (*before_holes.tolist(), *corrupt[corrupt >= times_s[-1]].tolist())
+    incomplete = [times_s[-1]] if cut else corrupt[corrupt >= times_s[-1]].tolist()
+    return (*before_holes.tolist(), *incomplete)
 
 
 def _played(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
@@ -218,7 +265,9 @@ def _played(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
 
 def _claimed_s(answer: dict[str, Any], layout: Layout, readable_s: float) -> float:
     """How long a cut or broken file was, by its header, if the bytes that were not reached can explain it."""
-    if answer["stream_claimed_us"]:
+    if layout.claimed_s is not None:
+        claimed_s = layout.claimed_s
+    elif answer["stream_claimed_us"]:
         claimed_s = (answer["stream_claimed_us"] + (answer["stream_start_us"] or 0) - (answer["start_us"] or 0)) / 1e6
     else:
         claimed_s = (answer["claimed_us"] or 0) / 1e6
@@ -234,6 +283,18 @@ def _displayed(answer: dict[str, Any]) -> tuple[int, int, int]:
     if 0.1 <= across / down <= 10:  # others are noise in a header
         width = max(1, round(width * across / down))
     return (height, width, rotation) if rotation % 180 else (width, height, rotation)
+
+
+def _web_type(answer: dict[str, Any], layout: Layout) -> str | None:
+    """MP4 with H.264, or WebM; 4:2:0 of eight bits; sound that is played everywhere."""
+    codec, sound = answer["codec"], answer["sound"]
+    if answer["pixels"] not in ("yuv420p", "yuvj420p") or layout.cut or answer["broken"]:
+        return None
+    if layout.web == "mp4" and codec == "h264" and sound in (None, "aac", "mp3", "mp3float"):
+        return "video/mp4"
+    if layout.web == "webm" and codec in ("vp8", "vp9") and sound in (None, "opus", "libopus", "vorbis"):
+        return "video/webm"
+    return None
 
 
 def _frame_s(rate: list[int] | None) -> float:

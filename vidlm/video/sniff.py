@@ -6,8 +6,10 @@ Decides nothing alone: the demuxer's own allow-list keeps formats out. This modu
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Final
@@ -27,13 +29,17 @@ class Kind(StrEnum):
 class Layout:
     """`declared_bytes`: the size the file's own structure claims, None where the format does not say.
 
-    `has_index` is False for an MP4/MOV without any `moov` box, which nothing can play.
+    `has_index` is False for an MP4/MOV without any `moov` box, which nothing can play.  `web`: "mp4" or "webm" by the
+    file's own word, None for what browsers do not know.  `claimed_s`: how long the file says that it plays, where its
+    demuxer would not repeat that.
     """
 
     kind: Kind
     size_bytes: int
     declared_bytes: int | None = None
     has_index: bool = True
+    web: str | None = None
+    claimed_s: float | None = None
 
     @property
     def cut(self) -> bool:
@@ -51,6 +57,10 @@ _BOX_TYPES: Final = frozenset(
     b"ftyp styp moov moof mdat free skip wide pnot udta uuid meta mfra sidx ssix emsg prft pdin PICT".split()
 )
 _IMAGE_BRANDS: Final = frozenset(b"heic heix hevc hevx heim heis mif1 msf1 avif avis jxl ".split())
+_QUICKTIME: Final = b"qt  "
+_DOC_TYPE_WEBM: Final = b"\x42\x82\x84webm"
+_FLV: Final = b"FLV\x01"
+_TS_PACKET: Final = 188
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = b"\x18\x53\x80\x67"
 _ASF: Final = bytes.fromhex("3026b2758e66cf11")
@@ -66,9 +76,13 @@ def read_layout(file: BinaryIO) -> Layout:
     if head[4:8] in _BOX_TYPES:
         return _box_layout(file, size, kind)
     if head.startswith(_EBML):
-        return Layout(kind, size, _segment_end(head))
+        return Layout(kind, size, _segment_end(head), web="webm" if _DOC_TYPE_WEBM in head[:64] else None)
     if head.startswith(b"RIFF"):
         return Layout(kind, size, int.from_bytes(head[4:8], "little") + 8)
+    if head.startswith(_FLV):
+        return _flv_layout(head, size)
+    if _is_transport_stream(head):
+        return Layout(kind, size, -(-size // _TS_PACKET) * _TS_PACKET)
     return Layout(kind, size)
 
 
@@ -89,12 +103,37 @@ def sniff(head: bytes) -> Kind:
 def _is_video(head: bytes) -> bool:
     if head[4:8] in _BOX_TYPES:
         return not (head[4:8] == b"ftyp" and head[8:12] in _IMAGE_BRANDS)
-    transport = len(head) > 376 and head[0] == head[188] == head[376] == 0x47  # three MPEG-TS sync bytes
     return (
-        transport
-        or head.startswith((_EBML, b"FLV\x01", b"OggS", _ASF, b"\x00\x00\x01\xba"))
+        _is_transport_stream(head)
+        or head.startswith((_EBML, _FLV, b"OggS", _ASF, b"\x00\x00\x01\xba"))
         or (head.startswith(b"RIFF") and head[8:12] in {b"AVI ", b"AVIX"})
     )
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Three sync bytes, a packet apart (ISO/IEC 13818-1, 2.4.3)."""
+    return len(head) > 2 * _TS_PACKET and head[0] == head[_TS_PACKET] == head[2 * _TS_PACKET] == 0x47
+
+
+def _flv_layout(head: bytes, size: int) -> Layout:
+    """Size and length by the file's `onMetaData`, where it says them (Adobe Flash Video File Format, E.5)."""
+    declared = _amf_number(head, b"filesize")
+    claimed_s = _amf_number(head, b"duration")
+    return Layout(
+        Kind.VIDEO,
+        size,
+        int(declared) if declared is not None and size <= declared <= size * 1e6 else None,
+        claimed_s=claimed_s if claimed_s is not None and claimed_s > 0 else None,
+    )
+
+
+def _amf_number(head: bytes, name: bytes) -> float | None:
+    """A finite number under that key: the key's length in two bytes, the key, the type 0, a double (AMF 0, 2.2)."""
+    at = head.find(len(name).to_bytes(2, "big") + name + b"\0")
+    if at < 0 or at + len(name) + 11 > len(head):
+        return None
+    (value,) = struct.unpack_from(">d", head, at + len(name) + 3)
+    return float(value) if math.isfinite(value) else None
 
 
 def _is_audio(head: bytes) -> bool:
@@ -109,6 +148,8 @@ def _is_audio(head: bytes) -> bool:
 def _box_layout(file: BinaryIO, size: int, kind: Kind) -> Layout:
     """Walk the outermost boxes of an ISO base media file (ISO/IEC 14496-12, 4.2): size32 type [size64] payload."""
     position, has_index = 0, False
+    file.seek(4)
+    web = "mp4" if file.read(4) == b"ftyp" and file.read(4) != _QUICKTIME else None
     for _ in range(_MAX_BOXES):
         file.seek(position)
         header = file.read(16)
@@ -125,7 +166,7 @@ def _box_layout(file: BinaryIO, size: int, kind: Kind) -> Layout:
         position += length
         if position >= size:
             break
-    return Layout(kind, size, position or None, has_index)
+    return Layout(kind, size, position or None, has_index, web)
 
 
 def _segment_end(head: bytes) -> int | None:

@@ -1,0 +1,130 @@
+"""What one decode of a source is turned into: ffmpeg-python nodes, one function an output. Pure: nothing runs here.
+
+source --+--> proxy        what the model reads: its size, its rate, no sound
+         +--> poster       one picture
+         +--> thumbnails   small pictures, for a timeline
+         +--> preview      only where browsers could not play the source: H.264 and AAC
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from fractions import Fraction
+from typing import Any, Final
+
+import ffmpeg
+
+from vidlm.domain import Thumbnails
+from vidlm.video import filters
+from vidlm.video.report import SourceReport
+
+PROXY: Final = "proxy.mp4"
+POSTER: Final = "poster.jpg"
+PREVIEW: Final = "preview.mp4"
+SHOWN: Final = "shown.txt"
+THREADS: Final = min(4, os.cpu_count() or 1)
+"""Of a decoder or an encoder at most: left to themselves they take one a core, and a child may have only so many."""
+_THUMBNAIL: Final = "thumbnail-%d.jpg"
+_POSTER_SIDE: Final = 640
+_PREVIEW_SIDE: Final = 1280
+_THUMBNAIL_SIDE: Final = 240
+_MOST_THUMBNAILS: Final = 1000
+_EXACT: Final = {"fflags": "+bitexact", "flags:v": "+bitexact"}  # the same bytes from the same source
+
+
+def proxy(source: Any, sample: str, rate: Fraction, size: str, frames: int | None) -> Any:
+    """`sample` picks frames, `size` (of `filters.for_model`) shapes them."""
+    return ffmpeg.output(source, f"file:{PROXY}", vf=f"{sample},{size}", **encoder_options(rate, frames))
+
+
+def encoder_options(rate: Fraction, frames: int | None = None) -> dict[str, Any]:
+    """H.264 that is as good as the source to a model and seeks cheaply and exactly; `frames` of it at most.
+
+    No B-frames and a key frame every four seconds, never elsewhere: where x264 puts key frames at cuts as well, decord
+    returns wrong frames after a seek, and not the same ones each time.
+    """
+    group = max(1, round(4 * rate))
+    options: dict[str, Any] = {
+        "c:v": "libx264",
+        "preset": "veryfast",
+        "crf": 12,
+        "bf": 0,
+        "g": group,
+        "keyint_min": group,
+        "sc_threshold": 0,
+        "threads": 1,
+        "an": None,
+        "map_metadata": -1,
+        "map_chapters": -1,
+        "colorspace": "smpte170m",
+        "color_range": "tv",
+        "f": "mp4",
+        "stats_enc_pre:v": SHOWN,
+        "stats_enc_pre_fmt:v": "{pts} {tb} {ptsi} {tbi}",
+        **_EXACT,
+    }
+    return options if frames is None else {**options, "frames:v": frames}
+
+
+def poster(source: Any, report: SourceReport, at_s: float) -> Any:
+    """The first frame from `at_s` on. Where decoding stops before that there is none."""
+    width, height = poster_size(report)
+    options = {"frames:v": 1, "q:v": 4, "update": 1, "f": "image2", "threads": 1, "an": None, **_EXACT}
+    picture = filters.for_people(report, width, height)
+    return ffmpeg.output(source, f"file:{POSTER}", vf=f"select=gte(t\\,{at_s:.3f}),{picture}", **options)
+
+
+def poster_size(report: SourceReport) -> tuple[int, int]:
+    """(width, height): the source's, or what fits."""
+    return _fitted(report, _POSTER_SIDE)
+
+
+def plan_thumbnails(report: SourceReport) -> Thumbnails:
+    """A picture a second, or as many seconds apart as it takes to have no more than `_MOST_THUMBNAILS`."""
+    interval_s = max(1, math.ceil(report.readable_s / _MOST_THUMBNAILS))
+    width, height = _fitted(report, _THUMBNAIL_SIDE)
+    return Thumbnails(float(interval_s), width, height, max(1, math.ceil(report.readable_s / interval_s - 1e-6)))
+
+
+def thumbnails(source: Any, report: SourceReport, sample: str, plan: Thumbnails) -> Any:
+    """Single pictures and no sheets of them, because a change of resolution would begin a new sheet."""
+    numbered = {"start_number": 0, "fps_mode": "passthrough", "f": "image2"}
+    options = {"q:v": 6, **numbered, "threads": 1, "an": None, **_EXACT}
+    picture = filters.for_people(report, plan.width, plan.height)
+    return ffmpeg.output(source, f"file:{_THUMBNAIL}", vf=f"{sample},{picture}", **options)
+
+
+def thumbnail_name(number: int) -> str:
+    """The file of one thumbnail."""
+    return _THUMBNAIL % number
+
+
+def preview(source: Any, sound: Any, report: SourceReport) -> Any:
+    """The source as every browser plays it, at its own rate and at most 1280 pixels a side."""
+    width, height = (max(2, side // 2 * 2) for side in _fitted(report, _PREVIEW_SIDE))
+    options = {
+        "c:v": "libx264",
+        "preset": "veryfast",
+        "crf": 23,
+        "maxrate": "4M",
+        "bufsize": "8M",
+        "c:a": "aac",
+        "b:a": "128k",
+        "ac": 2,
+        "fps_mode": "vfr",
+        "threads": THREADS,
+        "map_metadata": -1,
+        "map_chapters": -1,
+        "movflags": "+faststart",
+        "f": "mp4",
+        **_EXACT,
+    }
+    inputs = [source] if sound is None else [source, sound]
+    return ffmpeg.output(*inputs, f"file:{PREVIEW}", vf=filters.for_browsers(report, width, height), **options)
+
+
+def _fitted(report: SourceReport, side: int) -> tuple[int, int]:
+    """(width, height) as displayed, shrunk to fit a square of `side`."""
+    scale = min(1.0, side / max(report.width, report.height))
+    return max(1, round(report.width * scale)), max(1, round(report.height * scale))
