@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from PIL import Image
 
 from tests import clips
 from tests.clips import H264, WIDTH, Clip
-from vidlm.domain import FrameBatch
+from vidlm.domain import FrameBatch, Thumbnails
 from vidlm.errors import MediaError, ToolError
 from vidlm.video.frames import read_frames
 from vidlm.video.normalize import Limits, Normalized, normalize
+from vidlm.video.proxy import ProxyPlan, proxy_command
+from vidlm.video.report import describe_source
+from vidlm.video.sniff import read_layout
 
 LIMITS = Limits(max_duration_s=3600, max_bytes=10**8, max_pixels=35_389_440, max_side=8192)
 Make = Callable[[Path], Clip]
@@ -236,6 +240,17 @@ def test_what_is_lost_is_a_gap_and_what_is_seen_is_right(name: str, base: Clip, 
     for time_s, frame in zip(done.frame_times_s, frames.pixels, strict=True):
         if not any(g.start_s <= time_s < g.end_s for g in gaps):
             assert clips.read_number(frame) == clip.due(time_s)
+
+
+def test_decoding_ends_every_time(base: Clip, tmp_path: Path) -> None:
+    """Outputs of different rates that wait for each other at the end of a damaged file: no run may wait for ever."""
+    clip = clips.damaged(clips.rewrapped(base, tmp_path / "a.mkv"), tmp_path / "source", 0.4, 0.5)
+    with clip.path.open("rb") as file:
+        report = describe_source(tmp_path, "source", read_layout(file), LIMITS)
+    plan = ProxyPlan(Fraction(2), 112, 84, Thumbnails(1.0, 160, 120, 3), preview=True)
+    command = proxy_command("source", report, plan, LIMITS, first_only=False)
+    for _ in range(30):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=30)
 
 
 def _tone(path: Path, *options: str) -> Path:

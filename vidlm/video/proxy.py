@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import ffmpeg
-import imageio_ffmpeg
 
 from vidlm.domain import Thumbnails
 from vidlm.errors import MediaError, ToolError
-from vidlm.video import filters, outputs, sandbox
+from vidlm.video import outputs, sandbox
 from vidlm.video.outputs import POSTER, PREVIEW, PROXY, SHOWN, THREADS
 from vidlm.video.probe import FORMATS, PROTOCOLS
 from vidlm.video.report import Limits, SourceReport
@@ -79,35 +78,34 @@ def decode_deadline_s(report: SourceReport, limits: Limits) -> float:
 
 
 def proxy_command(name: str, report: SourceReport, plan: ProxyPlan, limits: Limits, *, first_only: bool) -> list[str]:
-    """The ffmpeg command line: one input, one decode, every output.
-
-    `round=up` without a start time puts at n/rate the frame that is on screen then (the default is up to half a step
-    late), and goes on at the right time when a change of resolution rebuilds the filters. Only the first frame is
-    moved, to 0.
-    """
-    size = filters.for_model(report, plan.width, plan.height)
-    if first_only:
-        at_proxy = at_thumbnails = "select=eq(n\\,0),setpts=0"
-    else:
-        first = f"setpts='if(lte(T,{report.times_s[0] + 1e-3:.6f}),0,PTS)'"
-        at_proxy = f"{first},fps={plan.rate.numerator}/{plan.rate.denominator}:round=up"
-        at_thumbnails = f"{first},fps=1/{plan.thumbnails.interval_s:.0f}:round=up"
+    """The ffmpeg command line: one input, one decode, every output."""
     sound = plan.preview and report.sound is not None
     whole = ffmpeg.input(f"file:{name}", **input_options(report, limits, sound=sound))
-    source = whole[str(report.stream)]
+    source = whole[str(report.stream)].filter_multi_output("split")
+    every = Fraction(1) / round(plan.thumbnails.interval_s)
+    sampled = _sampled(source["proxy"], report, plan.rate, first_only=first_only)
+    pictures = _sampled(source["thumbnails"], report, every, first_only=first_only)
     written = [
-        outputs.proxy(source, at_proxy, plan.rate, size, 1 if first_only else None),
-        outputs.poster(source, report, 0.0 if first_only else min(5.0, report.readable_s / 10)),
-        outputs.thumbnails(source, report, at_thumbnails, plan.thumbnails),
+        outputs.proxy(sampled, report, plan.rate, (plan.height, plan.width), 1 if first_only else None),
+        outputs.poster(source["poster"], report, 0.0 if first_only else min(5.0, report.readable_s / 10)),
+        outputs.thumbnails(pictures, report, plan.thumbnails),
     ]
     if plan.preview:
-        written.append(outputs.preview(source, whole["a:0"] if sound else None, report))
+        written.append(outputs.preview(source["preview"], whole["a:0"] if sound else None, report))
     # where decoding stops before the poster's time there is none yet: `write_proxy` makes it from the proxy
-    every = ffmpeg.merge_outputs(*written).global_args(
-        "-hide_banner", "-nostdin", "-loglevel", "level+error", "-filter_threads", "1"
-    )
-    command: list[str] = every.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
-    return command
+    return outputs.command(*written)
+
+
+def _sampled(stream: Any, report: SourceReport, rate: Fraction, *, first_only: bool) -> Any:
+    """At n/rate the frame that is on screen then, or the first frame alone, moved to 0.
+
+    `round=up` without a start time (the default is up to half a step late) goes on at the right time when a change of
+    resolution rebuilds the filters. A first frame that comes late is moved to 0 as well.
+    """
+    if first_only:
+        return stream.filter("select", "eq(n,0)").filter("setpts", 0)
+    at_start = f"if(lte(T,{report.times_s[0] + 1e-3:.6f}),0,PTS)"
+    return stream.filter("setpts", at_start).filter("fps", rate, round="up")
 
 
 def input_options(report: SourceReport, limits: Limits, *, sound: bool = False) -> dict[str, Any]:
@@ -179,15 +177,8 @@ def _poster_from_proxy(folder: Path, report: SourceReport, limits: Limits) -> No
     """For a video whose decoding stopped before the poster's time."""
     width, height = outputs.poster_size(report)
     source = ffmpeg.input(f"file:{PROXY}", protocol_whitelist=PROTOCOLS, format_whitelist="mov")
-    output = ffmpeg.output(
-        source["v:0"],
-        f"file:{POSTER}",
-        vf=f"scale={width}:{height}:out_range=pc,format=yuvj420p",
-        **{"frames:v": 1, "update": 1, "f": "image2"},
-    )
-    command = output.global_args("-hide_banner", "-nostdin", "-loglevel", "error").compile(
-        cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True
-    )
+    picture = source["v:0"].filter("scale", width, height, out_range="pc").filter("format", "yuvj420p")
+    command = outputs.command(ffmpeg.output(picture, f"file:{POSTER}", **{"frames:v": 1, "update": 1, "f": "image2"}))
     finished = sandbox.run(
         command, folder=folder, confinement=sandbox.Confinement(deadline_s=30.0 * limits.deadline_scale)
     )

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Final
 
 import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 
 from vidlm.domain import FrameBatch, Span
 from vidlm.errors import MediaError, StorageError
-from vidlm.video import filters, outputs, sandbox
+from vidlm.video import outputs, sandbox
 from vidlm.video.frames import read_frames
 from vidlm.video.outputs import PROXY, SHOWN, THREADS
 from vidlm.video.proxy import decode_deadline_s, input_options, read_shown
@@ -120,15 +119,10 @@ class _Look:
             options.pop("itsoffset", None)
             shift_s += self.report.origin_s
         early_s = self.report.times_s[0] + 1e-3
-        first = f"setpts='if(lte(T,{early_s:.6f}),0,PTS)'," if start_s is None else ""
-        rate = f"{self.rate.numerator}/{self.rate.denominator}"
-        # in microseconds: some containers' clocks tick once a frame, and a shift would be rounded to that
-        sample = f"{first}settb=AVTB,setpts=PTS-{round(shift_s * 1e6)},fps={rate}:round=up:start_time=0"
-        height, width = self.size
         stream = ffmpeg.input(f"file:{_SOURCE}", **options)[str(self.report.stream)]
-        shape = filters.for_model(self.report, width, height)
-        output = outputs.proxy(stream, sample, self.rate, shape, len(self.times_s)).global_args(
-            "-hide_banner", "-nostdin", "-loglevel", "level+error", "-filter_threads", "1"
-        )
-        command: list[str] = output.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
-        return command
+        if start_s is None:
+            stream = stream.filter("setpts", f"if(lte(T,{early_s:.6f}),0,PTS)")
+        # in microseconds: some containers' clocks tick once a frame, and a shift would be rounded to that
+        stream = stream.filter("settb", "AVTB").filter("setpts", f"PTS-{round(shift_s * 1e6)}")
+        sampled = stream.filter("fps", self.rate, round="up", start_time=0)
+        return outputs.command(outputs.proxy(sampled, self.report, self.rate, self.size, len(self.times_s)))
