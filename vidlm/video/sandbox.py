@@ -14,11 +14,13 @@ import contextlib
 import json
 import math
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +42,7 @@ _LIBRARIES: Final = (
 )
 """Where systems keep what programs load when they start."""
 _PROCESSES: Final = 128
+WATCH_S: Final = 0.5
 _TRIAL_S: Final = 20.0
 
 
@@ -80,14 +83,20 @@ class Finished:
 
 
 def run(
-    program: Sequence[str], *, folder: Path, confinement: Confinement, max_output_bytes: int = 64 * 1024**2
+    program: Sequence[str],
+    *,
+    folder: Path,
+    confinement: Confinement,
+    watch: Callable[[], None] | None = None,
+    max_output_bytes: int = 64 * 1024**2,
 ) -> Finished:
     """Run `program` (absolute path first) with `folder` as its working directory, and wait until it is gone.
 
-    Returns no later than about a second after the deadline, with no process of the child's group left.
-    Raises `ToolError` if it cannot be started, or not with every layer that this machine has.
+    `watch` is called every `WATCH_S` meanwhile, here; if it raises, the child is ended. Returns no later than about a
+    second after the deadline, with no process of the child's group left. Raises `ToolError` if it cannot be started,
+    or not with every layer that this machine has.
     """
-    return _run(program, folder, confinement, layers(), max_output_bytes)
+    return _run(program, folder, confinement, layers(), watch=watch, max_output_bytes=max_output_bytes)
 
 
 def layers() -> tuple[str, ...]:
@@ -131,7 +140,13 @@ def _trial(layer: str) -> str:
 
 
 def _run(
-    program: Sequence[str], folder: Path, confinement: Confinement, put_on: Sequence[str], max_output_bytes: int
+    program: Sequence[str],
+    folder: Path,
+    confinement: Confinement,
+    put_on: Sequence[str],
+    *,
+    watch: Callable[[], None] | None = None,
+    max_output_bytes: int,
 ) -> Finished:
     plan = {
         "parent": os.getpid(),
@@ -154,11 +169,8 @@ def _run(
             )
         except OSError as exc:
             raise ToolError(f"cannot start a child process: {exc.strerror}") from exc
-        timed_out = False
         try:
-            child.wait(confinement.deadline_s)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+            timed_out = not _wait(child, confinement.deadline_s, watch)
         finally:
             _end_group(child)
         finished = Finished(
@@ -179,6 +191,44 @@ def _needed(program: str) -> tuple[str, ...]:
     if program == sys.executable:
         paths += [sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).resolve().parent)]
     return tuple(dict.fromkeys(paths))
+
+
+def _wait(child: subprocess.Popen[bytes], deadline_s: float, watch: Callable[[], None] | None) -> bool:
+    """Whether the child ended before the deadline."""
+    until_s = time.monotonic() + deadline_s
+    with _end_of(child) as has_ended:
+        while (left_s := until_s - time.monotonic()) > 0:
+            if has_ended(left_s if watch is None else min(left_s, WATCH_S)):
+                return True
+            if watch is not None:
+                watch()
+    return False
+
+
+@contextlib.contextmanager
+def _end_of(child: subprocess.Popen[bytes]) -> Iterator[Callable[[float], bool]]:
+    """A function that waits so many seconds for the child's end at most, and says whether it came.
+
+    Where the kernel has it, through a handle that becomes readable: `Popen.wait` looks every 50 ms, which is much of
+    the time that a short clip takes.
+    """
+
+    def wait(patience_s: float) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(patience_s)
+        return child.returncode is not None
+
+    try:
+        handle = os.pidfd_open(child.pid)
+    except (AttributeError, OSError):  # not Linux, or older than 5.3
+        yield wait
+        return
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        yield lambda patience_s: bool(poll.poll(patience_s * 1000))
+    finally:
+        os.close(handle)
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
