@@ -16,7 +16,7 @@ VIDEO_QUEUED: Final[dict[str, Any]] = {
     "finished_at": None,
     "state": "queued",
     "error": None,
-    "progress": {"stage": "queued", "spans_done": 0, "spans_total": 0, "fraction": 0.0},
+    "progress": {"stage": "queued", "spans_done": 0, "spans_total": 0, "stage_fraction": 0.0, "fraction": 0.0},
     "duration_s": None,
     "verdict": None,
     "toy_model": None,
@@ -31,7 +31,7 @@ VIDEO_QUEUED: Final[dict[str, Any]] = {
 VIDEO_READY: Final[dict[str, Any]] = VIDEO_QUEUED | {
     "finished_at": "2026-11-20T09:30:09Z",
     "state": "ready",
-    "progress": {"stage": "ready", "spans_done": 1, "spans_total": 1, "fraction": 1.0},
+    "progress": {"stage": "ready", "spans_done": 1, "spans_total": 1, "stage_fraction": 1.0, "fraction": 1.0},
     "duration_s": 6.0,
     "verdict": {"action": "review", "reason": "weapons.shown reached review (0.91) at 2.0 s"},
     "toy_model": True,

@@ -25,7 +25,8 @@ class ProgressOut(BaseModel):
     stage: JobState
     spans_done: int
     spans_total: int
-    fraction: float = Field(ge=0, le=1)
+    stage_fraction: float = Field(ge=0, le=1, description="How much of this stage is done.")
+    fraction: float = Field(ge=0, le=1, description="How much of the whole is done.")
 
 
 class VerdictOut(BaseModel):
@@ -121,7 +122,13 @@ _QUESTION_STATE: Final[dict[WorkState, Literal["queued", "answering", "ready", "
     WorkState.REJECTED: "rejected",
     WorkState.FAILED: "failed",
 }
-_FRACTION: Final = {JobState.QUEUED: 0.0, JobState.PREPARING: 0.05, JobState.FINISHING: 0.95}
+_SHARES: Final = {
+    JobState.QUEUED: (0.0, 0.0),
+    JobState.PREPARING: (0.0, 0.1),
+    JobState.ANALYZING: (0.1, 0.95),
+    JobState.FINISHING: (0.95, 1.0),
+}
+"""Which part of the whole a stage takes, roughly."""
 
 
 def video_out(status: VideoStatus) -> VideoOut:
@@ -143,6 +150,7 @@ def video_out(status: VideoStatus) -> VideoOut:
             stage=status.state,
             spans_done=status.spans_done,
             spans_total=status.spans_total,
+            stage_fraction=_stage_fraction(status),
             fraction=_fraction(status),
         ),
         duration_s=None if status.duration_s is None else round(status.duration_s, 3),
@@ -168,10 +176,17 @@ def question_out(row: Question) -> QuestionOut:
     )
 
 
-def _fraction(status: VideoStatus) -> float:
+def _stage_fraction(status: VideoStatus) -> float:
+    if status.state is JobState.PREPARING:
+        return round(status.prepared_share, 3)
     if status.state is JobState.ANALYZING:
-        return round(0.1 + 0.85 * status.spans_done / max(status.spans_total, 1), 3)
-    return _FRACTION.get(status.state, 1.0)
+        return round(status.spans_done / max(status.spans_total, 1), 3)
+    return 0.0 if status.state in _SHARES else 1.0
+
+
+def _fraction(status: VideoStatus) -> float:
+    begin, end = _SHARES.get(status.state, (1.0, 1.0))
+    return round(begin + (end - begin) * _stage_fraction(status), 3)
 
 
 def _error(code: str | None, detail: str | None) -> ErrorOut | None:

@@ -54,7 +54,7 @@ def vidlm_way(path: Path) -> tuple[int, ...]:
     limits = Limits(max_duration_s=3600, max_bytes=1 << 32, max_pixels=35_389_440, max_side=8192)
     with tempfile.TemporaryDirectory() as work:
         done = normalize(path, Path(work), filename="x", sample_fps=SAMPLE_FPS, fit=GEOMETRY.fit, limits=limits)
-        frames = read_frames(done.proxy, done.frame_times_s)
+        frames = read_frames(done.proxy, (done.height, done.width), done.frame_times_s)
     rows, _ = patchify(torch.from_numpy(frames.pixels), GEOMETRY)
     return tuple(rows.shape)
 

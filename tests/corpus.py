@@ -129,7 +129,7 @@ def attempt(path: Path, work: Path, limits: Limits) -> Attempt:
     if found != left:
         faults.append(f"the work folder holds {sorted(found)} instead of {sorted(left)}")
     elif left:
-        faults += _faults_of(done.proxy, done.frame_times_s)
+        faults += _faults_of(done)
         if not 0 <= done.coverage.seconds_seen <= done.coverage.seconds_total == duration_s:
             faults.append(f"the coverage contradicts itself: {done.coverage}")
     shutil.rmtree(work, ignore_errors=True)
@@ -155,9 +155,9 @@ def _results(done: Normalized) -> set[str]:
     return {"poster.jpg", "proxy.mp4", *pictures, *({done.preview.name} if done.preview else ())}
 
 
-def _faults_of(proxy: Path, times_s: Sequence[float]) -> list[str]:
+def _faults_of(done: Normalized) -> list[str]:
     try:
-        pixels = read_frames(proxy, times_s).pixels
+        pixels = read_frames(done.proxy, (done.height, done.width), done.frame_times_s).pixels
     except Exception as exc:  # noqa: BLE001  a proxy that cannot be read, for whatever reason
         return [f"the proxy: {type(exc).__name__}: {exc}"]
     return ["frames of another file came out"] if _is_canary(pixels) else []

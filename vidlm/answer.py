@@ -179,7 +179,14 @@ def ask(
     with scratch_folder("vidlm-work-") as folder:
         report("preparing", 0.0)
         geometry = engine.info.geometry
-        prepared = prepare(source, folder, filename=source.name, geometry=geometry, settings=settings)
+        prepared = prepare(
+            source,
+            folder,
+            filename=source.name,
+            geometry=geometry,
+            settings=settings,
+            on_progress=lambda done: report("preparing", done),
+        )
         if isinstance(path_or_analysis, Analysis) and prepared.info.sha256 != path_or_analysis.video.sha256:
             raise QuestionError("the file has changed since it was analysed")
         return answer_question(prepared, question, engine, settings, report)

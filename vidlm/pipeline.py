@@ -40,7 +40,7 @@ from vidlm.provenance import provenance
 from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions
 from vidlm.video import sandbox
 from vidlm.video.frames import read_frames
-from vidlm.video.normalize import Limits, normalize
+from vidlm.video.normalize import Limits, Normalized, normalize
 from vidlm.video.sampling import Window, plan_spans, plan_windows
 from vidlm.video.scratch import scratch_folder
 from vidlm.video.shots import detect_shots
@@ -101,10 +101,19 @@ class Prepared:
         )
 
 
-def prepare(source: Path, work_dir: Path, *, filename: str, geometry: FrameGeometry, settings: Settings) -> Prepared:
+def prepare(
+    source: Path,
+    work_dir: Path,
+    *,
+    filename: str,
+    geometry: FrameGeometry,
+    settings: Settings,
+    on_progress: Callable[[float], None] = lambda _done: None,
+) -> Prepared:
     """Turn an untrusted file into a proxy in `work_dir` and plan which frames make which segment.
 
-    `filename` is what the user called it: recorded, never used as a path. Raises `MediaError` for a file that cannot
+    `filename` is what the user called it: recorded, never used as a path. `on_progress` is called a few times a second
+    with how much is done, 0..1; what it raises ends the work. Raises `MediaError` for a file that cannot
     be analysed, `ToolError` where the machine failed, and `SettingsError` where it cannot confine decoders and the
     settings require that.
     """
@@ -125,8 +134,16 @@ def prepare(source: Path, work_dir: Path, *, filename: str, geometry: FrameGeome
         max_frames=settings.max_source_frames,
         max_streams=settings.max_source_streams,
     )
-    clean = normalize(source, work_dir, filename=filename, sample_fps=settings.sample_fps, fit=fit, limits=limits)
-    shots = detect_shots(_small_frames(clean.proxy, clean.frame_times_s), clean.info.duration_s)
+    clean = normalize(
+        source,
+        work_dir,
+        filename=filename,
+        sample_fps=settings.sample_fps,
+        fit=fit,
+        limits=limits,
+        on_progress=on_progress,
+    )
+    shots = detect_shots(_small_frames(clean), clean.info.duration_s)
     windows = plan_windows(
         shots, clean.frame_times_s, clean.info.duration_s, min_s=settings.segment_min_s, max_s=settings.segment_max_s
     )
@@ -178,7 +195,8 @@ def analyze_windows(
 def read_windows(prepared: Prepared, windows: Sequence[Window]) -> list[FrameBatch]:
     """The frames of consecutive windows, read from the proxy in one go."""
     first = windows[0].first_frame
-    frames = read_frames(prepared.proxy, prepared.frame_times_s, first=first, last=windows[-1].last_frame)
+    size = (prepared.sampling.height, prepared.sampling.width)
+    frames = read_frames(prepared.proxy, size, prepared.frame_times_s, first=first, last=windows[-1].last_frame)
     parts = [slice(window.first_frame - first, window.last_frame - first) for window in windows]
     return [FrameBatch(frames.pixels[part], frames.times_s[part]) for part in parts]
 
@@ -274,7 +292,14 @@ def analyze(
     engine = load_model(model, settings)
     with scratch_folder("vidlm-work-") as folder:
         report("preparing", 0.0)
-        prepared = prepare(source, folder, filename=source.name, geometry=engine.info.geometry, settings=settings)
+        prepared = prepare(
+            source,
+            folder,
+            filename=source.name,
+            geometry=engine.info.geometry,
+            settings=settings,
+            on_progress=lambda done: report("preparing", done),
+        )
         segments: list[Segment] = []
 
         def keep(segment: Segment) -> None:
@@ -304,12 +329,12 @@ def _say(model: VideoModel, prefix: Prefix, request: str, max_new_tokens: int) -
     return " ".join(model.generate(prefix, prompts.branch(request), max_new_tokens=max_new_tokens).text.split())
 
 
-def _small_frames(proxy: Path, frame_times_s: Sequence[float]) -> FrameBatch:
+def _small_frames(clean: Normalized) -> FrameBatch:
     """Every frame of the proxy, thinned to about `_SHOT_SIDE` pixels a side: a long video would not fit in memory."""
-    parts = []
-    for first in range(0, len(frame_times_s), _SHOT_FRAMES):
-        last = min(first + _SHOT_FRAMES, len(frame_times_s))
-        pixels = read_frames(proxy, frame_times_s, first=first, last=last).pixels
-        step = max(1, max(pixels.shape[1:3]) // _SHOT_SIDE)
+    times_s, size, parts = clean.frame_times_s, (clean.height, clean.width), []
+    step = max(1, max(size) // _SHOT_SIDE)
+    for first in range(0, len(times_s), _SHOT_FRAMES):
+        last = min(first + _SHOT_FRAMES, len(times_s))
+        pixels = read_frames(clean.proxy, size, times_s, first=first, last=last).pixels
         parts.append(np.ascontiguousarray(pixels[:, ::step, ::step]))
-    return FrameBatch(np.concatenate(parts), np.asarray(frame_times_s, dtype=np.float64))
+    return FrameBatch(np.concatenate(parts), np.asarray(times_s, dtype=np.float64))

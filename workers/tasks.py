@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from celery import Celery
@@ -34,7 +34,10 @@ Stage = Callable[[Runtime, Claim, threading.Event], None]
 """A stage's work under a claim. The event is set when the lease is lost, and the work is then in vain."""
 
 
-def prepare(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
+PROGRESS_EVERY_S: Final = 2.0
+
+
+def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     """Uploaded bytes -> proxy, windows, spans."""
     from vidlm import pipeline  # noqa: PLC0415  decord and PyAV: not for the relay
     from vidlm.video.sampling import plan_spans  # noqa: PLC0415
@@ -45,6 +48,17 @@ def prepare(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
     if video.blob is None:
         raise LeaseLost("the video was deleted meanwhile")
     folder = runtime.blobs.new_work_folder(job.id, held.token)
+    saved_s = time.monotonic()
+
+    def keep(done: float) -> None:
+        nonlocal saved_s
+        if lost.is_set():
+            raise LeaseLost("the lease ended while the video was decoded")
+        if time.monotonic() - saved_s >= PROGRESS_EVERY_S:
+            with runtime.database.write() as session:
+                life.preparing(session, held, done)
+            saved_s = time.monotonic()
+
     try:
         prepared = pipeline.prepare(
             runtime.blobs.path(video.blob),
@@ -52,6 +66,7 @@ def prepare(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
             filename=video.filename or "",
             geometry=runtime.geometry,
             settings=runtime.settings,
+            on_progress=keep,
         )
         with runtime.database.write() as session:
             life.prepared(

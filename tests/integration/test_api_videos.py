@@ -225,7 +225,7 @@ def test_progress_verdict_and_analysis(api: Api) -> None:
     assert problem(api.client.get(f"{here}/analysis")) == (409, "not_ready")
     prepared(api.database, job_of(api, video_id), spans=2)
     assert api.client.get(here).json()["progress"] == {
-        "stage": "analyzing", "spans_done": 0, "spans_total": 2, "fraction": 0.1}  # fmt: skip
+        "stage": "analyzing", "spans_done": 0, "spans_total": 2, "stage_fraction": 0.0, "fraction": 0.1}  # fmt: skip
     with api.database.read() as session:
         span = session.exec(select(SpanWork.id).order_by(col(SpanWork.index))).first()
     held = must_take(api.database, Task.ANALYZE_SPAN, span or "")
@@ -238,6 +238,16 @@ def test_progress_verdict_and_analysis(api: Api) -> None:
     assert status["verdict"] == {"action": "review", "reason": "a.b"}
     assert (status["toy_model"], status["progress"]["fraction"], status["duration_s"]) == (True, 1.0, 10.0)
     assert api.client.get(f"/v1/videos/{other}/analysis").json() == to_document(analysis())
+
+
+def test_progress_of_preparing_is_seen(api: Api) -> None:
+    video_id = upload(api).json()["id"]
+    held = must_take(api.database, Task.PREPARE, job_of(api, video_id).id)
+    for share, fraction in ((0.0, 0.0), (0.5, 0.05), (1.0, 0.1)):
+        with api.database.write() as session:
+            life.preparing(session, held, share)
+        progress = api.client.get(f"/v1/videos/{video_id}").json()["progress"]
+        assert (progress["stage"], progress["stage_fraction"], progress["fraction"]) == ("preparing", share, fraction)
 
 
 def test_a_rejected_job_says_why(api: Api) -> None:

@@ -17,6 +17,7 @@ from tests import clips
 from tests.clips import H264, WIDTH, Clip
 from vidlm.domain import FrameBatch, Thumbnails
 from vidlm.errors import MediaError, ToolError
+from vidlm.video import sandbox
 from vidlm.video.frames import read_frames
 from vidlm.video.normalize import Limits, Normalized, normalize
 from vidlm.video.proxy import ProxyPlan, proxy_command
@@ -34,7 +35,7 @@ def fit(height: int, width: int) -> tuple[int, int]:
 
 def run(path: Path, work: Path, *, fps: float = 2.0, limits: Limits = LIMITS) -> tuple[Normalized, FrameBatch]:
     done = normalize(path, work, filename="clip <b>.mp4", sample_fps=fps, fit=fit, limits=limits)
-    frames = read_frames(done.proxy, done.frame_times_s)
+    frames = read_frames(done.proxy, (done.height, done.width), done.frame_times_s)
     assert frames.pixels.shape == (len(done.frame_times_s), done.height, done.width, 3)
     pictures = {f"thumbnail-{n}.jpg" for n in range(done.thumbnails.count)}
     preview = {"preview.mp4"} if done.web_type is None else set()
@@ -203,13 +204,13 @@ def test_the_proxy_is_the_same_every_time_and_frames_can_be_read_in_parts(base: 
     again, _ = run(base.path, tmp_path / "b", fps=10)
     assert done.proxy.read_bytes() == again.proxy.read_bytes()
     for first, last in ((0, 1), *((n, n + 1) for n in range(30)), (7, 9), (13, 30)):
-        part = read_frames(done.proxy, done.frame_times_s, first=first, last=last)
+        part = read_frames(done.proxy, (done.height, done.width), done.frame_times_s, first=first, last=last)
         assert np.array_equal(part.pixels, frames.pixels[first:last])
         assert np.array_equal(part.times_s, frames.times_s[first:last])
     with pytest.raises(ToolError, match="30 frames instead of 29"):
-        read_frames(done.proxy, done.frame_times_s[:-1])
+        read_frames(done.proxy, (done.height, done.width), done.frame_times_s[:-1])
     with pytest.raises(ToolError):
-        read_frames(done.poster.with_name("nothing.mp4"), done.frame_times_s)
+        read_frames(done.poster.with_name("nothing.mp4"), (84, 112), done.frame_times_s)
 
 
 LOSSES: dict[str, tuple[Callable[[Clip, Path], Clip], bool]] = {  # how it is made; whether the whole length is known
@@ -251,6 +252,25 @@ def test_decoding_ends_every_time(base: Clip, tmp_path: Path) -> None:
     command = proxy_command("source", report, plan, LIMITS, first_only=False)
     for _ in range(30):
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=30)
+
+
+def test_progress_is_told_and_may_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "WATCH_S", 0.02)
+    path = tmp_path / "c.mp4"
+    clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=20", *H264, str(path))
+    told: list[float] = []
+    normalize(path, tmp_path / "a", filename="x", sample_fps=2, fit=fit, limits=LIMITS, on_progress=told.append)
+    assert told == sorted(told)
+    assert 0 <= told[0] < 0.5 < told[-1] <= 1
+    assert len(set(told)) > 3
+
+    def stop(done: float) -> None:
+        if done > 0:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        normalize(path, tmp_path / "b", filename="x", sample_fps=2, fit=fit, limits=LIMITS, on_progress=stop)
+    assert not list((tmp_path / "b").iterdir())
 
 
 def _tone(path: Path, *options: str) -> Path:
@@ -334,7 +354,7 @@ def test_every_frame_of_a_proxy_of_many_key_frames_can_be_reached(tmp_path: Path
     done, frames = run(clip.path, tmp_path / "work", fps=5)
     assert numbers(frames) == [clip.due(t) for t in done.frame_times_s]
     for first in range(0, 50, 3):
-        part = read_frames(done.proxy, done.frame_times_s, first=first, last=first + 2)
+        part = read_frames(done.proxy, (done.height, done.width), done.frame_times_s, first=first, last=first + 2)
         assert np.array_equal(part.pixels, frames.pixels[first : first + 2])
 
 

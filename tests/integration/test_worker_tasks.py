@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from clips import H264, numbered
-from sqlmodel import col, select, update
+from sqlmodel import Session, col, select, update
 
 import vidlm
 from vidlm import pipeline
 from vidlm.config import Settings
 from vidlm.domain import to_document
 from vidlm.jobs import life
+from vidlm.jobs.claims import Claim
 from vidlm.moderation.policies import load_policies
 from vidlm.queue import Task
 from vidlm.store.blobs import BlobStore
@@ -21,6 +22,8 @@ from vidlm.store.columns import new_id
 from vidlm.store.engine import migrate
 from vidlm.store.queries import find_document
 from vidlm.store.tables import DEFAULT_TENANT, Job, Outbox, Question, SegmentRow, SpanWork, Video
+from vidlm.video import sandbox
+from workers import tasks
 from workers.runtime import Runtime
 from workers.tasks import work
 
@@ -162,6 +165,26 @@ def test_a_checkpoint_that_is_not_there_fails_the_job_after_retries(runtime: Run
     row = job_now(runtime, job)
     assert (row.state, row.error_code) == ("failed", "checkpoint_invalid")
     assert "/nowhere" not in (row.error_detail or "")
+
+
+def test_the_decoder_of_a_video_that_is_deleted_is_ended(
+    runtime: Runtime, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saving how far decoding is finds that the claim is gone; nothing more is decoded."""
+    monkeypatch.setattr(tasks, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(sandbox, "WATCH_S", 0.01)
+    job = accept(runtime, clip.read_bytes())
+    preparing, shares = life.preparing, []
+
+    def delete(session: Session, held: Claim, share: float) -> None:
+        shares.append(share)
+        life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
+        preparing(session, held, share)
+
+    monkeypatch.setattr(life, "preparing", delete)
+    assert work(runtime, Task.PREPARE, job.id) == "lost"
+    assert len(shares) == 1
+    assert [path for path in runtime.settings.data.rglob("work/**/*") if path.is_file()] == []
 
 
 def test_a_video_deleted_under_the_workers_hands_leaves_nothing(

@@ -62,6 +62,11 @@ def accept(session: Session, *, video_id: str, tenant_id: str, actor: str, filen
     return job
 
 
+def preparing(session: Session, held: Claim, share: float) -> None:
+    """So much of the video is decoded, 0..1. Raises `LeaseLost`."""
+    hold(session, held, Job).prepared_share = share
+
+
 def prepared(
     session: Session,
     held: Claim,
@@ -75,7 +80,7 @@ def prepared(
     job = hold(session, held, Job)
     job.state = checked(job.state, JobState.ANALYZING)
     job.prepared, job.work_folder, job.duration_s = document, work_folder, duration_s
-    job.spans_total, job.spans_done = len(spans), 0
+    job.prepared_share, job.spans_total, job.spans_done = 1.0, len(spans), 0
     _let_go(job)
     outbox.settle(session, held.task, held.target_id)
     for index, (first, last) in enumerate(spans):

@@ -29,6 +29,7 @@ class VideoStatus:
     error_code: str | None
     error_detail: str | None
     duration_s: float | None
+    prepared_share: float
     spans_total: int
     spans_done: int
     verdict_action: str | None
@@ -47,6 +48,7 @@ _COLUMNS = (
     Job.error_code,
     Job.error_detail,
     Job.duration_s,
+    Job.prepared_share,
     Job.spans_total,
     Job.spans_done,
     Job.verdict_action,

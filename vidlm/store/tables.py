@@ -117,6 +117,7 @@ class Job(Claimable, table=True):
     state: str = JobState.QUEUED.value
     work_folder: str | None = None  # below the data folder; holds proxy and poster
     prepared: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))
+    prepared_share: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
     duration_s: float | None = None
     spans_total: int = 0
     spans_done: int = 0

@@ -55,12 +55,14 @@ def normalize(
     sample_fps: float,
     fit: Callable[[int, int], tuple[int, int]],
     limits: Limits,
+    on_progress: Callable[[float], None] = lambda _done: None,
 ) -> Normalized:
     """Turn `source` into the files of `outputs` in `work_dir`; they appear whole, and only if all went well.
 
     `fit(height, width)` maps the displayed size to the proxy's, both even. `filename` is kept as it is and used for
-    nothing. Raises `MediaError` for a file that cannot be analysed, `ToolError` or `StorageError` for a machine that
-    cannot do it.
+    nothing. `on_progress` is called now and then while the source is decoded, with how much of it is done, 0..1; what
+    it raises ends the decoder and is passed on. Raises `MediaError` for a file that cannot be analysed, `ToolError` or
+    `StorageError` for a machine that cannot do it.
     """
     sha256, layout = _read_source(source, limits)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,7 @@ def normalize(
         (folder / _SOURCE).symlink_to(source.resolve())
         report = describe_source(folder, _SOURCE, layout, limits)
         plan = _plan(report, sample_fps, fit)
-        run = write_proxy(folder, _SOURCE, report, plan, limits)
+        run = write_proxy(folder, _SOURCE, report, plan, limits, on_progress=on_progress)
         coverage = _coverage(folder, report, plan, run, limits)
         thumbnails = _kept_thumbnails(folder, plan.thumbnails)
         for name in (PROXY, POSTER, PREVIEW, *map(thumbnail_name, range(thumbnails.count))):

@@ -6,7 +6,8 @@ rest of vidlm reads the proxy and never the source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -48,18 +49,27 @@ class ProxyRun:
     complaints: bool
 
 
-def write_proxy(folder: Path, name: str, report: SourceReport, plan: ProxyPlan, limits: Limits) -> ProxyRun:
+def write_proxy(
+    folder: Path,
+    name: str,
+    report: SourceReport,
+    plan: ProxyPlan,
+    limits: Limits,
+    *,
+    on_progress: Callable[[float], None],
+) -> ProxyRun:
     """Decode `name` in `folder` once, into the files of `outputs` beside it. Thumbnails and preview may be missing.
 
+    `on_progress` is called a few times a second with how much is done, 0..1; if it raises, decoding ends.
     A video too short or too broken to be on screen at any sampling time still gives its first frame, at time 0.
     Raises `MediaError` (decode_timeout, decode_failed, no_frames, truncated) or `ToolError`.
     """
-    run = _run(folder, name, report, plan, limits, first_only=False)
+    run = _run(folder, name, report, plan, limits, on_progress=on_progress)
     if not run.times_s and plan.preview:  # sound that cannot be decoded is no reason to see nothing
         plan = replace(plan, preview=False)
-        run = _run(folder, name, report, plan, limits, first_only=False)
+        run = _run(folder, name, report, plan, limits, on_progress=on_progress)
     if not run.times_s:
-        run = _run(folder, name, report, plan, limits, first_only=True)
+        run = _run(folder, name, report, plan, limits, on_progress=on_progress, first_only=True)
     if not run.times_s:
         if report.readable_s < report.duration_s:
             raise MediaError("truncated", "nothing of what is left of the file can be decoded")
@@ -123,7 +133,14 @@ def input_options(report: SourceReport, limits: Limits, *, sound: bool = False) 
 
 
 def _run(
-    folder: Path, name: str, report: SourceReport, plan: ProxyPlan, limits: Limits, *, first_only: bool
+    folder: Path,
+    name: str,
+    report: SourceReport,
+    plan: ProxyPlan,
+    limits: Limits,
+    *,
+    on_progress: Callable[[float], None],
+    first_only: bool = False,
 ) -> ProxyRun:
     for left in (folder / file for file in (PROXY, POSTER, PREVIEW, SHOWN)):  # by an attempt that failed
         left.unlink(missing_ok=True)
@@ -135,7 +152,11 @@ def _run(
         threads=THREADS,
         read=((folder / name).resolve(),),
     )
-    finished = sandbox.run(command, folder=folder, confinement=confinement)
+
+    def watch() -> None:
+        on_progress(min(_written_s(folder / SHOWN) / report.readable_s, 1.0))
+
+    finished = sandbox.run(command, folder=folder, confinement=confinement, watch=watch)
     if finished.timed_out:
         raise MediaError("decode_timeout", "decoding took longer than the video's length and size allow")
     times_s, sources_s = read_shown(folder / SHOWN)
@@ -171,6 +192,17 @@ def _shown_rows(path: Path) -> Iterator[tuple[float, float | None]]:
         time_s = float(Fraction(base) * int(pts))
         known = int(source_pts) > _NO_PTS
         yield time_s, float(Fraction(source_base) * int(source_pts)) if known else None
+
+
+def _written_s(path: Path) -> float:
+    """How far a run has come that is still writing its account of frames; 0 before the first one."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 200))
+            pts, base, *_ = file.read().splitlines()[-2].split()  # the last line may be half there
+        return float(Fraction(base.decode()) * int(pts))
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _poster_from_proxy(folder: Path, report: SourceReport, limits: Limits) -> None:

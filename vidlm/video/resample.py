@@ -56,7 +56,7 @@ def resample(source: Path, span: Span, *, fps: float, size: tuple[int, int], lim
         look = _Look(folder=folder, report=report, rate=rate, times_s=times_s, size=size, limits=limits)
         for start_s in (report.key_time_before(times_s[0]), None):
             if look.succeeds(start_s):
-                return read_frames(folder / PROXY, times_s)
+                return read_frames(folder / PROXY, size, times_s)
     raise MediaError("decode_failed", "this part of the video cannot be decoded")
 
 
