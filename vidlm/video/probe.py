@@ -24,6 +24,8 @@ FORMATS: Final = "mov,matroska,avi,mpegts,flv,ogg,mpeg,asf"
 PROTOCOLS: Final = "file,pipe"
 _TS_DISCONT: Final = 0x0200  # AVFMT_TS_DISCONT, libavformat/avformat.h: times may jump, readers straighten them
 _UNSPECIFIED: Final = 2  # AVCOL_TRC_UNSPECIFIED
+_SLICES: Final = frozenset(range(1, 6))  # of a picture, IDR and data partitions included
+_EXTENDED: Final = frozenset((14, 15, 20, 21))
 _JUMP_US: Final = 10_000_000  # ffmpeg's -dts_delta_threshold
 
 
@@ -137,6 +139,8 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int, ma
     times: list[int] = []
     keys: list[int] = []
     corrupt: list[int] = []
+    spare: list[tuple[int, int]] = []
+    length_bytes = _length_bytes(stream)
     first: dict[str, Any] = {}
     last, reached, broken, count = (-sys.maxsize, 0), 0, False, 0
     with av.logging.Capture() as complaints:
@@ -151,6 +155,8 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int, ma
                 last = max(last, (time_us, _us(packet.duration, packet) or 0))
                 if packet.is_keyframe:
                     keys.append(time_us)
+                elif length_bytes and packet.pos is not None and _is_spare(memoryview(packet), length_bytes):
+                    spare.append((time_us, packet.pos))
                 if packet.is_corrupt:
                     corrupt.append(time_us)
                 if len(times) > max_frames:
@@ -163,11 +169,37 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int, ma
         "times_us": times,
         "keys_us": keys,
         "corrupt_us": corrupt,
+        "spare": spare,  # (time, position in the file) of packets that no other frame is predicted from
         "last_us": last[1],  # the duration of the packet that is shown last
         "reached_bytes": reached,
         "packets": count,
         "broken": broken,
     }
+
+
+def _length_bytes(stream: VideoStream) -> int:
+    """How many bytes the lengths of H.264's units have, by `avcC` (ISO/IEC 14496-15, 5.3.3); 0 for anything else."""
+    setup = stream.codec_context.extradata
+    if stream.codec_context.name != "h264" or not setup or len(setup) < 7 or setup[0] != 1:
+        return 0
+    return (setup[4] & 3) + 1
+
+
+def _is_spare(data: memoryview, length_bytes: int) -> bool:
+    """Whether an H.264 picture is one that no other is predicted from: `nal_ref_idc` is 0 in all its slices.
+
+    Not if anything about the packet is odd: a broken length, or units of scalable or stereo video (H.264, table 7-1).
+    """
+    at, slices = 0, 0
+    while at + length_bytes < len(data):
+        length = int.from_bytes(data[at : at + length_bytes], "big")
+        at += length_bytes
+        unit, important = data[at] & 31, data[at] & 0x60
+        if length == 0 or at + length > len(data) or unit in _EXTENDED or (unit in _SLICES and important):
+            return False
+        slices += unit in _SLICES
+        at += length
+    return slices > 0 and at == len(data)
 
 
 def _stamped(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Packet[Any], int | None]]:

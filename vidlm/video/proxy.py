@@ -6,6 +6,7 @@ rest of vidlm reads the proxy and never the source.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import ffmpeg
+import numpy as np
+import numpy.typing as npt
 
 from vidlm.domain import Thumbnails
 from vidlm.errors import MediaError, ToolError
-from vidlm.video import outputs, sandbox
+from vidlm.video import outputs, sandbox, spare
 from vidlm.video.outputs import POSTER, PREVIEW, PROXY, SHOWN, THREADS
 from vidlm.video.probe import FORMATS, PROTOCOLS
 from vidlm.video.report import Limits, SourceReport
@@ -87,23 +90,44 @@ def decode_deadline_s(report: SourceReport, limits: Limits) -> float:
     return (30.0 + pixels / 20e6) * limits.deadline_scale
 
 
-def proxy_command(name: str, report: SourceReport, plan: ProxyPlan, limits: Limits, *, first_only: bool) -> list[str]:
-    """The ffmpeg command line: one input, one decode, every output."""
+def proxy_command(
+    name: str,
+    report: SourceReport,
+    plan: ProxyPlan,
+    limits: Limits,
+    *,
+    first_only: bool = False,
+    dropping: bool = False,
+) -> list[str]:
+    """The ffmpeg command line: one input, one decode, every output. `dropping`: not the packets of `spare.DROP`."""
     sound = plan.preview and report.sound is not None
-    whole = ffmpeg.input(f"file:{name}", **input_options(report, limits, sound=sound))
+    skipped = {"/bsf:v": spare.DROP} if dropping else {}
+    whole = ffmpeg.input(f"file:{name}", **input_options(report, limits, sound=sound), **skipped)
     source = whole[str(report.stream)].filter_multi_output("split")
     every = Fraction(1) / round(plan.thumbnails.interval_s)
     sampled = _sampled(source["proxy"], report, plan.rate, first_only=first_only)
     pictures = _sampled(source["thumbnails"], report, every, first_only=first_only)
     written = [
         outputs.proxy(sampled, report, plan.rate, (plan.height, plan.width), 1 if first_only else None),
-        outputs.poster(source["poster"], report, 0.0 if first_only else min(5.0, report.readable_s / 10)),
+        outputs.poster(source["poster"], report, 0.0 if first_only else _poster_s(report)),
         outputs.thumbnails(pictures, report, plan.thumbnails),
     ]
     if plan.preview:
         written.append(outputs.preview(source["preview"], whole["a:0"] if sound else None, report))
     # where decoding stops before the poster's time there is none yet: `write_proxy` makes it from the proxy
     return outputs.command(*written)
+
+
+def _poster_s(report: SourceReport) -> float:
+    return min(5.0, report.readable_s / 10)
+
+
+def _shown_at(report: SourceReport, plan: ProxyPlan) -> npt.NDArray[np.float64]:
+    """Every time at which an output but the preview shows what is on screen, in seconds."""
+    steps_s = (float(1 / plan.rate), plan.thumbnails.interval_s)
+    grids = [np.arange(math.ceil(report.readable_s / step_s) + 1) * step_s for step_s in steps_s]
+    poster = np.searchsorted(report.times_s, _poster_s(report) - 1e-3)  # as the command line rounds it
+    return np.concatenate([*grids, report.times_s[poster : poster + 2]])
 
 
 def _sampled(stream: Any, report: SourceReport, rate: Fraction, *, first_only: bool) -> Any:
@@ -144,7 +168,10 @@ def _run(
 ) -> ProxyRun:
     for left in (folder / file for file in (PROXY, POSTER, PREVIEW, SHOWN)):  # by an attempt that failed
         left.unlink(missing_ok=True)
-    command = proxy_command(name, report, plan, limits, first_only=first_only)
+    drop = [] if first_only or plan.preview else spare.unneeded(report, _shown_at(report, plan))
+    if drop:
+        (folder / spare.DROP).write_text(spare.drop_filter(drop))
+    command = proxy_command(name, report, plan, limits, first_only=first_only, dropping=bool(drop))
     samples = report.duration_s * plan.rate + 2
     confinement = sandbox.Confinement(
         deadline_s=decode_deadline_s(report, limits),

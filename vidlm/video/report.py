@@ -54,8 +54,9 @@ class SourceReport:
     """A source that may be decoded.
 
     times_s: float64 [N], sorted, when each of its frames is due.  key_times_s: float64 [K], those that decode on
-    their own. readable_s: the end of the last frame in the file.  duration_s: the same, or the whole length if the
-    file was cut.
+    their own.  spare_times_s, spare_positions: [M], when those frames are due that no other is predicted from, and at
+    which byte of the file they begin.  readable_s: the end of the last frame in the file.  duration_s: the same, or the
+    whole length if the file was cut.
     """
 
     container: str
@@ -72,6 +73,8 @@ class SourceReport:
     variable_fps: bool
     times_s: npt.NDArray[np.float64]
     key_times_s: npt.NDArray[np.float64]
+    spare_times_s: npt.NDArray[np.float64]
+    spare_positions: npt.NDArray[np.int64]
     readable_s: float
     duration_s: float
     lossy_s: tuple[float, ...]  # where packets are incomplete or missing
@@ -206,6 +209,8 @@ def _to_report(answer: dict[str, Any], layout: Layout, limits: Limits) -> Source
         variable_fps=_varies(steps, typical_s),
         times_s=times,
         key_times_s=_played(answer["keys_us"], origin_s),
+        spare_times_s=_on_clock([time_us for time_us, _ in answer["spare"]], origin_s),
+        spare_positions=np.asarray([position for _, position in answer["spare"]], np.int64),
         readable_s=readable_s,
         duration_s=duration_s,
         lossy_s=_lossy(answer, times, origin_s, typical_s, cut=layout.cut),
@@ -259,8 +264,13 @@ def _lossy(
 
 
 def _played(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
-    """Sorted seconds from the origin; what lies before it is shown at 0, if at all."""
-    return np.unique(np.maximum(np.asarray(times_us, np.float64) / 1e6 - origin_s, 0.0))
+    """Sorted seconds from the origin."""
+    return np.unique(_on_clock(times_us, origin_s))
+
+
+def _on_clock(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
+    """Seconds from the origin; what lies before it is shown at 0, if at all."""
+    return np.maximum(np.asarray(times_us, np.float64) / 1e6 - origin_s, 0.0)
 
 
 def _claimed_s(answer: dict[str, Any], layout: Layout, readable_s: float) -> float:

@@ -1,0 +1,102 @@
+"""What is not decoded because nothing needs it makes no difference: every output is the same to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import clips
+from tests.clips import H264, Clip
+from vidlm.video import proxy, spare
+from vidlm.video.normalize import Limits, Normalized, normalize
+
+LIMITS = Limits(max_duration_s=3600, max_bytes=10**8, max_pixels=35_389_440, max_side=8192)
+
+
+def x264(*options: str) -> tuple[str, ...]:
+    return ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", *options)
+
+
+def params(text: str) -> Callable[[Path], Clip]:
+    return lambda folder: clips.numbered(folder / "c.mp4", *x264("-x264-params", text))
+
+
+SOURCES: dict[str, tuple[Callable[[Path], Clip], bool]] = {  # how it is made; whether there is something to drop
+    "as x264 likes it": (lambda d: clips.numbered(d / "c.mp4", *x264()), True),
+    "no b-frames": (params("bframes=0"), False),
+    "b-frames that nothing refers to": (params("bframes=3:b-pyramid=none:b-adapt=0"), True),
+    "strict pyramid": (params("bframes=5:b-pyramid=strict:b-adapt=0"), True),
+    "deep pyramid": (params("bframes=8:b-pyramid=normal:b-adapt=0:ref=5"), True),
+    "open groups": (params("bframes=3:open-gop=1:keyint=12:min-keyint=1"), True),
+    "several slices": (params("bframes=3:slices=4"), True),
+    "interlaced": (params("bframes=3:tff=1"), True),
+    "variable rate": (lambda d: clips.variable_rate(d / "c.mp4"), True),
+    "fragments": (lambda d: clips.numbered(d / "c.mp4", *x264("-movflags", "frag_keyframe+empty_moov")), True),
+    "edit list": (lambda d: clips.edit_listed(clips.numbered(d / "a.mp4", *x264()), d / "c.mp4", 1.3), True),
+    "an offset": (lambda d: clips.numbered(d / "c.mp4", *x264("-output_ts_offset", "7")), True),
+    "damaged": (lambda d: clips.damaged(clips.numbered(d / "a.mp4", *x264()), d / "c.mp4", 0.4, 0.5), False),
+    "mpeg-4 part 2": (lambda d: clips.numbered(d / "c.mp4", "-c:v", "mpeg4", "-bf", "2"), False),
+}
+
+
+def run(clip: Clip, work: Path, fps: float) -> Normalized:
+    return normalize(clip.path, work, filename="x", sample_fps=fps, fit=lambda _h, _w: (84, 112), limits=LIMITS)
+
+
+@pytest.mark.parametrize("fps", [2.0, 7.3])
+@pytest.mark.parametrize("name", SOURCES)
+def test_nothing_that_is_shown_is_dropped(
+    name: str, fps: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, drops = SOURCES[name]
+    clip = make(tmp_path)
+    dropped: list[int] = []
+    unneeded = spare.unneeded
+
+    def count(*arguments: object) -> list[int]:
+        found = unneeded(*arguments)  # type: ignore[arg-type]
+        dropped.append(len(found))
+        return found
+
+    monkeypatch.setattr(spare, "unneeded", count)
+    lean = run(clip, tmp_path / "lean", fps)
+    monkeypatch.setattr(spare, "unneeded", lambda *_: [])
+    whole = run(clip, tmp_path / "whole", fps)
+    assert any(dropped) == drops
+    assert lean.frame_times_s == whole.frame_times_s
+    assert lean.coverage == whole.coverage
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "lean" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_preview_shows_every_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare, "unneeded", lambda *_: pytest.fail("frames of a preview were dropped"))
+    clip = clips.rewrapped(clips.numbered(tmp_path / "a.mp4", *H264), tmp_path / "c.mkv")
+    done = run(clip, tmp_path / "work", 2.0)
+    assert done.preview is not None
+    assert done.preview.name == proxy.PREVIEW
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 1000])
+def test_the_search_tree_finds_each_place_and_no_other(count: int) -> None:
+    """The expression, read by Python: `if(lt(pos,a),b,c)` and `eq(pos,a)` are plain functions of numbers."""
+    rng = np.random.default_rng(count)
+    places = sorted(int(place) for place in rng.choice(10_000, size=count, replace=False))
+    expression = spare.drop_filter(places).removeprefix("noise=drop='").removesuffix("'")
+    code = compile(expression.replace("if(", "choose("), "drop", "eval")
+
+    def drops(pos: int) -> bool:
+        names = {
+            "pos": pos,
+            "lt": lambda a, b: a < b,
+            "eq": lambda a, b: a == b,
+            "choose": lambda a, b, c: b if a else c,
+        }
+        return bool(eval(code, names))
+
+    chosen = set(places)
+    for place in {*places, *(place + 1 for place in places), 0, 10_001}:
+        assert drops(place) == (place in chosen)
