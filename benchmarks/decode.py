@@ -36,11 +36,13 @@ GEOMETRY: Final = FrameGeometry(max_pixels=200_704)
 SAMPLE_FPS: Final = 2.0
 SOURCE_FPS: Final = 30
 SIZES: Final = {"1080p": (1920, 1080), "720p": (1280, 720), "360p": (640, 360)}
+BIT_RATES: Final = {"1080p": "8M", "720p": "5M", "360p": "1M"}
+"""What YouTube recommends for uploads of 30 frames a second (support.google.com/youtube/answer/1722171)."""
 CODECS: Final = {
     "h264-gop250": ("mp4", ["-c:v", "libx264", "-preset", "veryfast", "-g", "250"]),
     "h264-gop30": ("mp4", ["-c:v", "libx264", "-preset", "veryfast", "-g", "30"]),
     "hevc": ("mp4", ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"]),
-    "vp9": ("webm", ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1", "-b:v", "4M"]),
+    "vp9": ("webm", ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1"]),
 }
 
 
@@ -117,11 +119,14 @@ def _patches(pixels: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     return tuple(rows.shape)
 
 
-def make_clip(path: Path, size: tuple[int, int], options: list[str], seconds: float) -> None:
+def make_clip(path: Path, size: str, options: list[str], seconds: float) -> None:
     """Moving shapes under film grain, so that there is something to decode."""
-    source = f"testsrc2=s={size[0]}x{size[1]}:r={SOURCE_FPS}:d={seconds},noise=alls=8:allf=t,format=yuv420p"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i", source, *options, str(path)]
-    subprocess.run(command, check=True)
+    width, height = SIZES[size]
+    source = f"testsrc2=s={width}x{height}:r={SOURCE_FPS}:d={seconds},noise=alls=8:allf=t,format=yuv420p"
+    encode = [*options, "-b:v", BIT_RATES[size], str(path)]
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i", source, *encode], check=True
+    )
 
 
 def measure(way: str, path: Path, cores: int, runs: int) -> float | None:
@@ -159,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--codecs", default=",".join(CODECS))
-    parser.add_argument("--seconds", type=float, default=12.0, help="length of each clip")
+    parser.add_argument("--seconds", type=float, default=24.0, help="length of each clip")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--clip", type=Path, help=argparse.SUPPRESS)
@@ -174,7 +179,7 @@ def main() -> None:
             for codec in options.codecs.split(","):
                 suffix, encoder = CODECS[codec]
                 clip = Path(folder) / f"{size}-{codec}.{suffix}"
-                make_clip(clip, SIZES[size], encoder, options.seconds)
+                make_clip(clip, size, encoder, options.seconds)
                 for cores in sorted({1, every}):
                     seconds = {way: measure(way, clip, cores, options.runs) for way in WAYS}
                     rows.append({"size": size, "codec": codec, "cores": cores, "seconds": seconds} | _ratios(seconds))

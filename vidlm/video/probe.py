@@ -24,8 +24,10 @@ FORMATS: Final = "mov,matroska,avi,mpegts,flv,ogg,mpeg,asf"
 PROTOCOLS: Final = "file,pipe"
 _TS_DISCONT: Final = 0x0200  # AVFMT_TS_DISCONT, libavformat/avformat.h: times may jump, readers straighten them
 _UNSPECIFIED: Final = 2  # AVCOL_TRC_UNSPECIFIED
+_IDR: Final = 5
 _SLICES: Final = frozenset(range(1, 6))  # of a picture, IDR and data partitions included
 _EXTENDED: Final = frozenset((14, 15, 20, 21))
+_MOST_ORDERED: Final = 1_000_000  # packets whose order is reported; of a longer film everything is decoded
 _JUMP_US: Final = 10_000_000  # ffmpeg's -dts_delta_threshold
 
 
@@ -139,7 +141,8 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int, ma
     times: list[int] = []
     keys: list[int] = []
     corrupt: list[int] = []
-    spare: list[tuple[int, int]] = []
+    order: list[tuple[float | None, int]] = []
+    importance: list[str] = []
     length_bytes = _length_bytes(stream)
     first: dict[str, Any] = {}
     last, reached, broken, count = (-sys.maxsize, 0), 0, False, 0
@@ -149,14 +152,16 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int, ma
                 first = first or _first_packet(stream, packet, max_pixels)
                 count += 1
                 reached = max(reached, (packet.pos or 0) + packet.size)
-                if time_us is None or packet.is_discard:  # decoded and not shown: outside the edit list
+                hidden = time_us is None or packet.is_discard  # decoded and not shown: outside the edit list
+                if length_bytes and count <= _MOST_ORDERED and packet.pos is not None:
+                    order.append((None if hidden else _seconds(packet), packet.pos))
+                    importance.append(_importance(memoryview(packet), length_bytes))
+                if time_us is None or packet.is_discard:
                     continue
                 times.append(time_us)
                 last = max(last, (time_us, _us(packet.duration, packet) or 0))
                 if packet.is_keyframe:
                     keys.append(time_us)
-                elif length_bytes and packet.pos is not None and _is_spare(memoryview(packet), length_bytes):
-                    spare.append((time_us, packet.pos))
                 if packet.is_corrupt:
                     corrupt.append(time_us)
                 if len(times) > max_frames:
@@ -169,7 +174,8 @@ def _packets(container: InputContainer, stream: VideoStream, max_pixels: int, ma
         "times_us": times,
         "keys_us": keys,
         "corrupt_us": corrupt,
-        "spare": spare,  # (time, position in the file) of packets that no other frame is predicted from
+        "order": order,  # in decoding order: when a packet is shown (in seconds, exactly) or None, and where it begins
+        "importance": "".join(importance) if all(importance) and len(importance) == count else "",
         "last_us": last[1],  # the duration of the packet that is shown last
         "reached_bytes": reached,
         "packets": count,
@@ -185,21 +191,24 @@ def _length_bytes(stream: VideoStream) -> int:
     return (setup[4] & 3) + 1
 
 
-def _is_spare(data: memoryview, length_bytes: int) -> bool:
-    """Whether an H.264 picture is one that no other is predicted from: `nal_ref_idc` is 0 in all its slices.
+def _importance(data: memoryview, length_bytes: int) -> str:
+    """What an H.264 picture is to others: "I"DR, "r"eferred to, or "s"pare (`nal_ref_idc` is 0 in all its slices).
 
-    Not if anything about the packet is odd: a broken length, or units of scalable or stereo video (H.264, table 7-1).
+    Empty if anything about the packet is odd: a broken length, or units of scalable or stereo video (H.264, table 7-1).
     """
-    at, slices = 0, 0
+    at, kinds, important = 0, set(), 0
     while at + length_bytes < len(data):
         length = int.from_bytes(data[at : at + length_bytes], "big")
         at += length_bytes
-        unit, important = data[at] & 31, data[at] & 0x60
-        if length == 0 or at + length > len(data) or unit in _EXTENDED or (unit in _SLICES and important):
-            return False
-        slices += unit in _SLICES
+        if length == 0 or at + length > len(data):
+            return ""
+        kind = data[at] & 31
+        kinds.add(kind)
+        important |= data[at] & 0x60 if kind in _SLICES else 0
         at += length
-    return slices > 0 and at == len(data)
+    if at != len(data) or kinds & _EXTENDED or not kinds & _SLICES:
+        return ""
+    return "I" if _IDR in kinds else "r" if important else "s"
 
 
 def _stamped(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Packet[Any], int | None]]:
@@ -247,6 +256,12 @@ def _first_packet(stream: VideoStream, packet: Packet[Any], max_pixels: int) -> 
 def _us(stamp: int | None, of: Packet[Any] | VideoStream | AudioStream) -> int | None:
     base = of.time_base
     return None if stamp is None or base is None else stamp * 1_000_000 * base.numerator // base.denominator
+
+
+def _seconds(packet: Packet[Any]) -> float | None:
+    """When it is shown, on the file's clock; not rounded to microseconds."""
+    stamp = packet.dts if packet.pts is None else packet.pts
+    return None if stamp is None else stamp * packet.time_base.numerator / packet.time_base.denominator
 
 
 def _number(value: Any) -> int:

@@ -122,6 +122,14 @@ def _poster_s(report: SourceReport) -> float:
     return min(5.0, report.readable_s / 10)
 
 
+def _drop_filter(report: SourceReport, plan: ProxyPlan) -> str | None:
+    """What keeps from the decoder what no output shows or depends on, if anything does: a preview shows every frame."""
+    if plan.preview or report.packets is None:
+        return None
+    dropped = spare.unneeded(report.packets, _shown_at(report, plan))
+    return spare.drop_filter(report.packets.positions, dropped)
+
+
 def _shown_at(report: SourceReport, plan: ProxyPlan) -> npt.NDArray[np.float64]:
     """Every time at which an output but the preview shows what is on screen, in seconds."""
     steps_s = (float(1 / plan.rate), plan.thumbnails.interval_s)
@@ -168,10 +176,10 @@ def _run(
 ) -> ProxyRun:
     for left in (folder / file for file in (PROXY, POSTER, PREVIEW, SHOWN)):  # by an attempt that failed
         left.unlink(missing_ok=True)
-    drop = [] if first_only or plan.preview else spare.unneeded(report, _shown_at(report, plan))
-    if drop:
-        (folder / spare.DROP).write_text(spare.drop_filter(drop))
-    command = proxy_command(name, report, plan, limits, first_only=first_only, dropping=bool(drop))
+    drop = None if first_only else _drop_filter(report, plan)
+    if drop is not None:
+        (folder / spare.DROP).write_text(drop)
+    command = proxy_command(name, report, plan, limits, first_only=first_only, dropping=drop is not None)
     samples = report.duration_s * plan.rate + 2
     confinement = sandbox.Confinement(
         deadline_s=decode_deadline_s(report, limits),

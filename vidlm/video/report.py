@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,14 +49,38 @@ class Limits:
     deadline_scale: float = 1.0
 
 
+class Importance(IntEnum):
+    """What a frame is to those decoded after it."""
+
+    SPARE = 0  # none is predicted from it
+    REFERENCE = 1
+    IDR = 2  # and none after it is predicted from one before it
+
+
+_IMPORTANCE: Final = {"s": Importance.SPARE, "r": Importance.REFERENCE, "I": Importance.IDR}  # as the probe has it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packets:
+    """The packets of a stream in decoding order, each a frame: [M] arrays.
+
+    times_s: when it is shown, NaN if it is not, to `unsure_s`.  positions: the byte of the file at which it begins.
+    importance: uint8 of `Importance`.
+    """
+
+    times_s: npt.NDArray[np.float64]
+    positions: npt.NDArray[np.int64]
+    importance: npt.NDArray[np.uint8]
+    unsure_s: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceReport:
     """A source that may be decoded.
 
     times_s: float64 [N], sorted, when each of its frames is due.  key_times_s: float64 [K], those that decode on
-    their own.  spare_times_s, spare_positions: [M], when those frames are due that no other is predicted from, and at
-    which byte of the file they begin.  readable_s: the end of the last frame in the file.  duration_s: the same, or the
-    whole length if the file was cut.
+    their own.  readable_s: the end of the last frame in the file.  duration_s: the same, or the whole length if the
+    file was cut.  packets: None where it is not known what they are to each other.
     """
 
     container: str
@@ -73,8 +97,7 @@ class SourceReport:
     variable_fps: bool
     times_s: npt.NDArray[np.float64]
     key_times_s: npt.NDArray[np.float64]
-    spare_times_s: npt.NDArray[np.float64]
-    spare_positions: npt.NDArray[np.int64]
+    packets: Packets | None
     readable_s: float
     duration_s: float
     lossy_s: tuple[float, ...]  # where packets are incomplete or missing
@@ -209,8 +232,7 @@ def _to_report(answer: dict[str, Any], layout: Layout, limits: Limits) -> Source
         variable_fps=_varies(steps, typical_s),
         times_s=times,
         key_times_s=_played(answer["keys_us"], origin_s),
-        spare_times_s=_on_clock([time_us for time_us, _ in answer["spare"]], origin_s),
-        spare_positions=np.asarray([position for _, position in answer["spare"]], np.int64),
+        packets=_packets(answer, origin_s),
         readable_s=readable_s,
         duration_s=duration_s,
         lossy_s=_lossy(answer, times, origin_s, typical_s, cut=layout.cut),
@@ -264,13 +286,20 @@ def _lossy(
 
 
 def _played(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
-    """Sorted seconds from the origin."""
-    return np.unique(_on_clock(times_us, origin_s))
+    """Sorted seconds from the origin; what lies before it is shown at 0, if at all."""
+    return np.unique(np.maximum(np.asarray(times_us, np.float64) / 1e6 - origin_s, 0.0))
 
 
-def _on_clock(times_us: list[int], origin_s: float) -> npt.NDArray[np.float64]:
-    """Seconds from the origin; what lies before it is shown at 0, if at all."""
-    return np.maximum(np.asarray(times_us, np.float64) / 1e6 - origin_s, 0.0)
+def _packets(answer: dict[str, Any], origin_s: float) -> Packets | None:
+    if not answer["importance"]:
+        return None
+    times_s, positions = zip(*answer["order"], strict=True)
+    return Packets(
+        times_s=np.maximum(np.asarray(times_s, np.float64) - origin_s, 0.0),
+        positions=np.asarray(positions, np.int64),
+        importance=np.asarray([_IMPORTANCE[letter] for letter in answer["importance"]], np.uint8),
+        unsure_s=2e-6 if origin_s else 0.0,  # an origin is known to a microsecond
+    )
 
 
 def _claimed_s(answer: dict[str, Any], layout: Layout, readable_s: float) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests import clips
@@ -24,9 +26,9 @@ def params(text: str) -> Callable[[Path], Clip]:
     return lambda folder: clips.numbered(folder / "c.mp4", *x264("-x264-params", text))
 
 
-SOURCES: dict[str, tuple[Callable[[Path], Clip], bool]] = {  # how it is made; whether there is something to drop
+SOURCES: dict[str, tuple[Callable[[Path], Clip], bool]] = {  # how it is made; whether anything can be dropped
     "as x264 likes it": (lambda d: clips.numbered(d / "c.mp4", *x264()), True),
-    "no b-frames": (params("bframes=0"), False),
+    "no b-frames": (params("bframes=0"), True),
     "b-frames that nothing refers to": (params("bframes=3:b-pyramid=none:b-adapt=0"), True),
     "strict pyramid": (params("bframes=5:b-pyramid=strict:b-adapt=0"), True),
     "deep pyramid": (params("bframes=8:b-pyramid=normal:b-adapt=0:ref=5"), True),
@@ -53,19 +55,19 @@ def test_nothing_that_is_shown_is_dropped(
 ) -> None:
     make, drops = SOURCES[name]
     clip = make(tmp_path)
-    dropped: list[int] = []
+    shares: list[float] = []
     unneeded = spare.unneeded
 
-    def count(*arguments: object) -> list[int]:
-        found = unneeded(*arguments)  # type: ignore[arg-type]
-        dropped.append(len(found))
-        return found
+    def measured(*arguments: Any) -> npt.NDArray[np.bool_]:
+        dropped = unneeded(*arguments)
+        shares.append(float(dropped.mean()))
+        return dropped
 
-    monkeypatch.setattr(spare, "unneeded", count)
+    monkeypatch.setattr(spare, "unneeded", measured)
     lean = run(clip, tmp_path / "lean", fps)
-    monkeypatch.setattr(spare, "unneeded", lambda *_: [])
+    monkeypatch.setattr(spare, "drop_filter", lambda *_: None)
     whole = run(clip, tmp_path / "whole", fps)
-    assert any(dropped) == drops
+    assert bool(sum(shares)) == drops
     assert lean.frame_times_s == whole.frame_times_s
     assert lean.coverage == whole.coverage
     for path in (tmp_path / "whole").iterdir():
@@ -78,25 +80,3 @@ def test_a_preview_shows_every_frame(tmp_path: Path, monkeypatch: pytest.MonkeyP
     done = run(clip, tmp_path / "work", 2.0)
     assert done.preview is not None
     assert done.preview.name == proxy.PREVIEW
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 1000])
-def test_the_search_tree_finds_each_place_and_no_other(count: int) -> None:
-    """The expression, read by Python: `if(lt(pos,a),b,c)` and `eq(pos,a)` are plain functions of numbers."""
-    rng = np.random.default_rng(count)
-    places = sorted(int(place) for place in rng.choice(10_000, size=count, replace=False))
-    expression = spare.drop_filter(places).removeprefix("noise=drop='").removesuffix("'")
-    code = compile(expression.replace("if(", "choose("), "drop", "eval")
-
-    def drops(pos: int) -> bool:
-        names = {
-            "pos": pos,
-            "lt": lambda a, b: a < b,
-            "eq": lambda a, b: a == b,
-            "choose": lambda a, b, c: b if a else c,
-        }
-        return bool(eval(code, names))
-
-    chosen = set(places)
-    for place in {*places, *(place + 1 for place in places), 0, 10_001}:
-        assert drops(place) == (place in chosen)
