@@ -12,6 +12,7 @@ import struct
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -69,7 +70,7 @@ def numbered(
     path: Path,
     *output: str,
     frames: int = 75,
-    fps: int = FPS,
+    fps: int | Fraction = FPS,
     first: int = 0,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     inputs: Sequence[str] = (),
@@ -81,7 +82,7 @@ def numbered(
     options = output or H264
     pixels = () if "-pix_fmt" in options else ("-pix_fmt", "yuv420p")
     ffmpeg(*shape, "-i", "-", *inputs, *options, *pixels, str(path), data=raw)
-    return Clip(path, tuple(n / fps for n in range(frames)), frames / fps)
+    return Clip(path, tuple(float(n / fps) for n in range(frames)), float(frames / fps))
 
 
 def variable_rate(path: Path) -> Clip:
@@ -102,6 +103,13 @@ def edit_listed(clip: Clip, path: Path, start_s: float) -> Clip:
     """An MP4 that plays from `start_s`: the packets before it, back to a key frame, are there and not shown."""
     ffmpeg("-ss", str(start_s), "-i", str(clip.path), "-c", "copy", str(path))
     return Clip(path, tuple(time - start_s for time in clip.times_s), clip.duration_s - start_s)
+
+
+def starting_early(clip: Clip, path: Path, early_s: float) -> Clip:
+    """An MP4 whose first frames are due before time 0, where no player shows them."""
+    shift = f"setts=pts=PTS-{early_s}/TB:dts=DTS-{early_s}/TB"
+    ffmpeg("-i", str(clip.path), "-c", "copy", "-bsf:v", shift, "-avoid_negative_ts", "disabled", str(path))
+    return Clip(path, tuple(time - early_s for time in clip.times_s), clip.duration_s - early_s)
 
 
 def resolution_changing(path: Path, folder: Path) -> Clip:

@@ -121,6 +121,8 @@ def attempt(path: Path, work: Path, limits: Limits) -> Attempt:
         duration_s = done.info.duration_s
         left = _results(done)
     seconds = time.monotonic() - started
+    if outcome == "decode_timeout":
+        faults.append("so small a file ran into a deadline")
     if seconds > SLOWEST_S:
         faults.append(f"took {seconds:.1f} s")
     if orphans := _children() - before:

@@ -96,6 +96,13 @@ def test_every_rate_gives_the_frame_on_screen(fps: float, base: Clip, tmp_path: 
     assert len(done.frame_times_s) == len([n for n in range(100) if n / done.fps < 3.0 - 1e-9])
 
 
+RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(50), Fraction(60000, 1001))
+
+
+def at_rate(rate: Fraction) -> Make:
+    return lambda folder: clips.numbered(folder / "c.mp4", frames=int(4 * rate), fps=rate)
+
+
 ODD: dict[str, tuple[Make, float]] = {  # how it is made, and how far a frame may be off, in frames
     "vfr mp4": (lambda d: clips.variable_rate(d / "c.mp4"), 0),
     "vfr matroska": (lambda d: clips.variable_rate(d / "c.mkv"), 0),
@@ -108,6 +115,8 @@ ODD: dict[str, tuple[Make, float]] = {  # how it is made, and how far a frame ma
     "matroska with an offset": (lambda d: clips.numbered(d / "c.mkv", *H264, "-output_ts_offset", "7"), 0),
     "mp4 with an offset": (lambda d: clips.numbered(d / "c.mp4", *H264, "-output_ts_offset", "7"), 0),
     "edit list": (lambda d: clips.edit_listed(clips.numbered(d / "a.mp4"), d / "c.mp4", 1.3), 1),
+    "negative start": (lambda d: clips.starting_early(clips.numbered(d / "a.mp4"), d / "c.mp4", 1.0), 1),
+    **{f"{float(rate):.2f} a second": (at_rate(rate), 0) for rate in RATES},
     "change of resolution": (lambda d: clips.resolution_changing(d / "c.ts", d), 0),
     "joined mpeg-ts": (lambda d: clips.joined(d / "c.ts", d), 0),
     "fragments": (lambda d: clips.numbered(d / "c.mp4", *H264, "-movflags", "frag_keyframe+empty_moov"), 0),
