@@ -43,7 +43,7 @@ from vidlm.video.frames import read_frames
 from vidlm.video.normalize import Limits, Normalized, normalize
 from vidlm.video.sampling import Window, plan_spans, plan_windows
 from vidlm.video.scratch import scratch_folder
-from vidlm.video.shots import detect_shots
+from vidlm.video.shots import shots_from_signatures, signatures
 
 if TYPE_CHECKING:
     from vidlm.model.engine import Prefix, VideoModel
@@ -54,7 +54,7 @@ TITLE_TOKENS: Final = 16
 TITLE_CAPTIONS: Final = 12
 """Captions a chapter's title is made from, at most."""
 
-_SHOT_FRAMES: Final = 256  # frames held at full size while shots are looked for
+_SHOT_BYTES: Final = 48 * 1024**2  # of frames held while shots are looked for
 _SHOT_SIDE: Final = 64  # pixels of the longer side that are enough to see a cut
 
 Progress = Callable[[str, float], None]
@@ -143,7 +143,7 @@ def prepare(
         limits=limits,
         on_progress=on_progress,
     )
-    shots = detect_shots(_small_frames(clean), clean.info.duration_s)
+    shots = _shots(clean)
     windows = plan_windows(
         shots, clean.frame_times_s, clean.info.duration_s, min_s=settings.segment_min_s, max_s=settings.segment_max_s
     )
@@ -329,12 +329,12 @@ def _say(model: VideoModel, prefix: Prefix, request: str, max_new_tokens: int) -
     return " ".join(model.generate(prefix, prompts.branch(request), max_new_tokens=max_new_tokens).text.split())
 
 
-def _small_frames(clean: Normalized) -> FrameBatch:
-    """Every frame of the proxy, thinned to about `_SHOT_SIDE` pixels a side: a long video would not fit in memory."""
-    times_s, size, parts = clean.frame_times_s, (clean.height, clean.width), []
+def _shots(clean: Normalized) -> list[Span]:
+    """Shots of the whole proxy, read a part at a time and thinned to where cuts are still seen: an hour has to fit."""
+    times_s, size, marks = clean.frame_times_s, (clean.height, clean.width), []
     step = max(1, max(size) // _SHOT_SIDE)
-    for first in range(0, len(times_s), _SHOT_FRAMES):
-        last = min(first + _SHOT_FRAMES, len(times_s))
-        pixels = read_frames(clean.proxy, size, times_s, first=first, last=last).pixels
-        parts.append(np.ascontiguousarray(pixels[:, ::step, ::step]))
-    return FrameBatch(np.concatenate(parts), np.asarray(times_s, dtype=np.float64))
+    many = max(1, _SHOT_BYTES // (clean.height * clean.width * 3))
+    for first in range(0, len(times_s), many):
+        frames = read_frames(clean.proxy, size, times_s, first=first, last=min(first + many, len(times_s)))
+        marks.append(signatures(FrameBatch(frames.pixels[:, ::step, ::step], frames.times_s)))
+    return shots_from_signatures(np.concatenate(marks), np.asarray(times_s, np.float64), clean.info.duration_s)
