@@ -39,7 +39,7 @@ from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.provenance import provenance
 from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions
 from vidlm.video import sandbox
-from vidlm.video.frames import read_frames
+from vidlm.video.frames import read_frames, stream_frames
 from vidlm.video.normalize import Limits, Normalized, normalize
 from vidlm.video.sampling import Window, plan_spans, plan_windows
 from vidlm.video.scratch import scratch_folder
@@ -54,7 +54,6 @@ TITLE_TOKENS: Final = 16
 TITLE_CAPTIONS: Final = 12
 """Captions a chapter's title is made from, at most."""
 
-_SHOT_BYTES: Final = 48 * 1024**2  # of frames held while shots are looked for
 _SHOT_SIDE: Final = 64  # pixels of the longer side that are enough to see a cut
 
 Progress = Callable[[str, float], None]
@@ -330,11 +329,11 @@ def _say(model: VideoModel, prefix: Prefix, request: str, max_new_tokens: int) -
 
 
 def _shots(clean: Normalized) -> list[Span]:
-    """Shots of the whole proxy, read a part at a time and thinned to where cuts are still seen: an hour has to fit."""
-    times_s, size, marks = clean.frame_times_s, (clean.height, clean.width), []
+    """Shots of the whole proxy, thinned to where cuts are still seen."""
+    times_s, size = clean.frame_times_s, (clean.height, clean.width)
     step = max(1, max(size) // _SHOT_SIDE)
-    many = max(1, _SHOT_BYTES // (clean.height * clean.width * 3))
-    for first in range(0, len(times_s), many):
-        frames = read_frames(clean.proxy, size, times_s, first=first, last=min(first + many, len(times_s)))
-        marks.append(signatures(FrameBatch(frames.pixels[:, ::step, ::step], frames.times_s)))
+    marks = [
+        signatures(FrameBatch(part.pixels[:, ::step, ::step], part.times_s))
+        for part in stream_frames(clean.proxy, size, times_s)
+    ]
     return shots_from_signatures(np.concatenate(marks), np.asarray(times_s, np.float64), clean.info.duration_s)
