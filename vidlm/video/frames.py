@@ -1,8 +1,8 @@
 """Frames out of a proxy. The only module that imports decord, which reads proxies that vidlm wrote and nothing else.
 
-decord keeps decoding ahead of what it was asked for, so a reader lives for a few frames and is told their size; and it
-trusts what a file says of itself, so every count and shape is checked. decord2 3.4 fails at widths of 8, 12, 16, 24, 32,
-48, 96 and 144, none of which is a multiple of a model's 28.
+decord keeps decoding ahead of what it was asked for, so a reader lives for a few frames and is told their size. It
+trusts what a file says of itself, so every count and shape is checked. decord2 3.4 fails at widths of 8, 12, 16, 24,
+32, 48, 96 and 144, none of which is a multiple of a model's 28.
 """
 
 from __future__ import annotations
