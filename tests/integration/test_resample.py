@@ -13,8 +13,8 @@ from tests.clips import H264, Clip
 from vidlm.domain import Span
 from vidlm.errors import MediaError
 from vidlm.video import resample as module
-from vidlm.video.report import Limits
 from vidlm.video.resample import resample
+from vidlm.video.source import Limits
 
 LIMITS = Limits(max_duration_s=3600, max_bytes=10**8, max_pixels=35_389_440, max_side=8192)
 SIZE = (84, 112)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidlm.video import spare
-from vidlm.video.report import Importance, Packets
+from vidlm.video.source import Importance, Packets
 
 LETTERS = {"s": Importance.SPARE, "r": Importance.REFERENCE, "I": Importance.IDR}
 

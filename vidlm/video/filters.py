@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vidlm.video.report import Hdr, SourceReport
+from vidlm.video.source import Hdr, SourceReport
 
 _HDR_WHITE: Final = 203
 """White paper in HDR, in cd/m2 (ITU-R BT.2408)."""

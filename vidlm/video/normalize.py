@@ -17,9 +17,10 @@ from vidlm.errors import MediaError, StorageError
 from vidlm.video import coverage as seen
 from vidlm.video.outputs import POSTER, PREVIEW, PROXY, plan_thumbnails, thumbnail_name
 from vidlm.video.proxy import ProxyPlan, ProxyRun, decode_deadline_s, write_proxy
-from vidlm.video.report import Limits, SourceReport, describe_source, find_damage
+from vidlm.video.report import describe_source, find_damage
 from vidlm.video.scratch import scratch_folder
 from vidlm.video.sniff import Layout, read_layout
+from vidlm.video.source import Limits, SourceReport
 
 __all__ = ["Limits", "Normalized", "normalize"]
 

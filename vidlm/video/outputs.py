@@ -22,7 +22,7 @@ import imageio_ffmpeg
 
 from vidlm.domain import Thumbnails
 from vidlm.video import filters
-from vidlm.video.report import SourceReport
+from vidlm.video.source import SourceReport
 
 PROXY: Final = "proxy.mp4"
 POSTER: Final = "poster.jpg"

@@ -24,7 +24,7 @@ from vidlm.errors import MediaError, ToolError
 from vidlm.video import outputs, sandbox, spare
 from vidlm.video.outputs import POSTER, PREVIEW, PROXY, SHOWN, THREADS
 from vidlm.video.probe import FORMATS, PROTOCOLS
-from vidlm.video.report import Limits, SourceReport
+from vidlm.video.source import Limits, SourceReport
 
 _NO_PTS: Final = -(2**63)  # AV_NOPTS_VALUE
 

@@ -27,9 +27,10 @@ from vidlm.video import outputs, sandbox
 from vidlm.video.frames import read_frames
 from vidlm.video.outputs import PROXY, SHOWN, THREADS
 from vidlm.video.proxy import decode_deadline_s, input_options, read_shown
-from vidlm.video.report import Limits, SourceReport, describe_source
+from vidlm.video.report import describe_source
 from vidlm.video.scratch import scratch_folder
 from vidlm.video.sniff import read_layout
+from vidlm.video.source import Limits, SourceReport
 
 _SOURCE: Final = "source"
 MAX_FRAMES: Final = 2048

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vidlm.video.report import Importance, Packets
+from vidlm.video.source import Importance, Packets
 
 DROP: Final = "drop.txt"
 """The file ffmpeg reads its `-bsf:v` from: an hour's expression is too long for a command line."""
