@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -26,6 +27,17 @@ def params(text: str) -> Callable[[Path], Clip]:
     return lambda folder: clips.numbered(folder / "c.mp4", *x264("-x264-params", text))
 
 
+def damaged_inside(clip: Clip, path: Path) -> Clip:
+    """Noise in all but the first bytes of one picture; its units stay as long as they say."""
+    data = bytearray(clip.path.read_bytes())
+    with av.open(str(clip.path)) as container:
+        hit = max([packet for packet in container.demux(video=0) if packet.size][10:], key=lambda packet: packet.size)
+    assert hit.pos is not None
+    data[hit.pos + 6 : hit.pos + hit.size] = np.random.default_rng(1).bytes(hit.size - 6)
+    path.write_bytes(data)
+    return Clip(path, clip.times_s, clip.duration_s)
+
+
 SOURCES: dict[str, tuple[Callable[[Path], Clip], bool]] = {  # how it is made; whether anything can be dropped
     "as x264 likes it": (lambda d: clips.numbered(d / "c.mp4", *x264()), True),
     "no b-frames": (params("bframes=0"), True),
@@ -40,6 +52,7 @@ SOURCES: dict[str, tuple[Callable[[Path], Clip], bool]] = {  # how it is made; w
     "edit list": (lambda d: clips.edit_listed(clips.numbered(d / "a.mp4", *x264()), d / "c.mp4", 1.3), True),
     "an offset": (lambda d: clips.numbered(d / "c.mp4", *x264("-output_ts_offset", "7")), True),
     "damaged": (lambda d: clips.damaged(clips.numbered(d / "a.mp4", *x264()), d / "c.mp4", 0.4, 0.5), False),
+    "damaged inside": (lambda d: damaged_inside(clips.numbered(d / "a.mp4", *x264()), d / "c.mp4"), True),
     "mpeg-4 part 2": (lambda d: clips.numbered(d / "c.mp4", "-c:v", "mpeg4", "-bf", "2"), False),
 }
 
@@ -70,6 +83,7 @@ def test_nothing_that_is_shown_is_dropped(
     assert bool(sum(shares)) == drops
     assert lean.frame_times_s == whole.frame_times_s
     assert lean.coverage == whole.coverage
+    assert lean.coverage.partial == name.startswith("damaged")
     for path in (tmp_path / "whole").iterdir():
         assert (tmp_path / "lean" / path.name).read_bytes() == path.read_bytes(), path.name
 

@@ -67,7 +67,10 @@ def write_proxy(
     A video too short or too broken to be on screen at any sampling time still gives its first frame, at time 0.
     Raises `MediaError` (decode_timeout, decode_failed, no_frames, truncated) or `ToolError`.
     """
-    run = _run(folder, name, report, plan, limits, on_progress=on_progress)
+    drop = _drop_filter(report, plan)
+    run = _run(folder, name, report, plan, limits, on_progress=on_progress, drop=drop)
+    if drop is not None and (run.complaints or not run.times_s):  # whatever is wrong is to be seen whole
+        run = _run(folder, name, report, plan, limits, on_progress=on_progress)
     if not run.times_s and plan.preview:  # sound that cannot be decoded is no reason to see nothing
         plan = replace(plan, preview=False)
         run = _run(folder, name, report, plan, limits, on_progress=on_progress)
@@ -173,10 +176,10 @@ def _run(
     *,
     on_progress: Callable[[float], None],
     first_only: bool = False,
+    drop: str | None = None,
 ) -> ProxyRun:
     for left in (folder / file for file in (PROXY, POSTER, PREVIEW, SHOWN)):  # by an attempt that failed
         left.unlink(missing_ok=True)
-    drop = None if first_only else _drop_filter(report, plan)
     if drop is not None:
         (folder / spare.DROP).write_text(drop)
     command = proxy_command(name, report, plan, limits, first_only=first_only, dropping=drop is not None)
