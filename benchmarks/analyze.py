@@ -19,7 +19,9 @@ import torch
 
 from vidlm.config import load_settings
 from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.pipeline import analyze_windows, finish, load_model, prepare
+from vidlm.pipeline import analyze_windows, finish, load_engine
+from vidlm.preparation import prepare
+from vidlm.seeing import Eyes
 from vidlm.toyworld.files import encode_clip
 from vidlm.toyworld.world import EVAL_SEEDS, sample_clip
 
@@ -29,7 +31,7 @@ POLICIES: Final = 12
 
 def main() -> None:
     settings = load_settings()
-    model = load_model(None, settings)
+    engine = load_engine(None, settings)
     built_in = load_policies()
     policies = PolicySet(built_in.version, built_in.policies[:POLICIES])
     seconds: dict[str, list[float]] = {"preparing": [], "analyzing": [], "finishing": []}
@@ -39,14 +41,14 @@ def main() -> None:
         encode_clip(clip, source, height=240, width=320, fps=15, audio=False)
         for run in range(RUNS + 1):
             marks = [time.perf_counter()]
-            geometry = model.info.geometry
+            geometry = engine.info.geometry
             prepared = prepare(
                 source, Path(folder) / str(run), filename="ten.mp4", geometry=geometry, settings=settings
             )
             marks.append(time.perf_counter())
-            segments = analyze_windows(prepared, prepared.windows, model, policies)
+            segments = analyze_windows(prepared, prepared.windows, Eyes(engine), policies)
             marks.append(time.perf_counter())
-            finish(prepared, segments, model, policies, settings)
+            finish(prepared, segments, engine, policies, settings)
             marks.append(time.perf_counter())
             if run > 0:  # the first warms caches
                 for stage, start, end in zip(seconds, marks, marks[1:], strict=False):
@@ -56,8 +58,8 @@ def main() -> None:
         "benchmark": "analyze",
         "clip_s": 10,
         "policies": POLICIES,
-        "model": model.info.model_id,
-        "device": model.info.device,
+        "model": engine.info.model_id,
+        "device": engine.info.device,
         "threads": torch.get_num_threads(),
         "seconds": medians | {"total": round(sum(medians.values()), 3)},
     }

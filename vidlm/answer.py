@@ -12,7 +12,10 @@ and never from the model's own words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,13 +25,16 @@ from vidlm import prompts
 from vidlm.config import Settings, load_settings
 from vidlm.domain import Analysis, Answer, AnswerEvidence, Span
 from vidlm.errors import QuestionError
-from vidlm.pipeline import Prepared, Progress, load_model, prepare, read_windows, source_of
+from vidlm.pipeline import WINDOWS_AT_ONCE, Progress, one_line, running_engine, source_of
+from vidlm.preparation import Prepared, prepare
 from vidlm.provenance import provenance
-from vidlm.video.sampling import Window, plan_spans
+from vidlm.video.sampling import Window
 from vidlm.video.scratch import scratch_folder
 
 if TYPE_CHECKING:
-    from vidlm.model.engine import Clip, Generation, VideoModel, VisualTokens
+    from vidlm.model.engine import Clip, Engine, Generation, VisualTokens
+    from vidlm.model.video_model import VideoModel
+    from vidlm.seeing import Eyes
 
 RELEVANT: Final = 0.2
 """P(Yes) from which a part may count as showing what a question is about: whatever is read from it can still refuse."""
@@ -125,26 +131,23 @@ def check_question(question: str, settings: Settings) -> str:
 
 
 def answer_question(
-    prepared: Prepared, question: str, model: VideoModel, settings: Settings, on_progress: Progress | None = None
+    prepared: Prepared, question: str, eyes: Eyes, settings: Settings, on_progress: Progress | None = None
 ) -> Answer:
-    """Answer a question about a prepared video. Raises `QuestionError`, `ModelError`."""
+    """Answer a question about a prepared video. Raises `QuestionError`, `ModelError`, `ToolError`."""
     report = on_progress or (lambda _stage, _done: None)
     question = check_question(question, settings)
-    looks: list[Look] = []
-    for first, last in plan_spans(prepared.windows, settings.span_s):
-        report("looking", first / len(prepared.windows))
-        looks += _look_at(prepared, prepared.windows[first:last], question, model)
+    looks = _look_at(prepared, question, eyes, lambda done: report("looking", done))
     report("answering", 0.0)
     runs = merge_looks(looks, relevance_threshold(looks))
     refused: list[list[Look]] = []
     text, confidence = NOT_FOUND, 1.0 - max((look.score for look in looks), default=0.0)
     for evidence in _tries(runs):
-        said = _read_answer(prepared, evidence, question, model)
+        said = _read_answer(prepared, evidence, question, eyes)
         if prompts.is_abstention(said.text):
             refused.append(evidence)
             confidence = said.confidence
             continue
-        text, confidence = " ".join(said.text.split()), said.confidence * max(look.score for look in evidence)
+        text, confidence = one_line(said.text), said.confidence * max(look.score for look in evidence)
         break
     abstained = text == NOT_FOUND
     shown = [] if abstained else [run for run in runs if run not in refused]
@@ -154,7 +157,7 @@ def answer_question(
         confidence=min(max(confidence, 0.0), 1.0),
         abstained=abstained,
         evidence=tuple(evidence_of(run, prepared.info.duration_s) for run in shown),
-        provenance=provenance(prepared.sampling, model, None),
+        provenance=provenance(prepared.sampling, eyes.engine, None),
     )
 
 
@@ -162,7 +165,7 @@ def ask(
     path_or_analysis: str | Path | Analysis,
     question: str,
     *,
-    model: str | VideoModel | None = None,
+    model: str | VideoModel | Engine | None = None,
     settings: Settings | None = None,
     on_progress: Progress | None = None,
 ) -> Answer:
@@ -171,12 +174,14 @@ def ask(
     `model` as in `analyze`. Raises `QuestionError` for a question that cannot be asked or an analysis that does not
     know its file (one read back from a document) or whose file has changed; `MediaError` as `analyze` does.
     """
+    from vidlm.model.engine import Priority  # noqa: PLC0415  torch: seconds, and absent on some machines
+    from vidlm.seeing import Eyes  # noqa: PLC0415
+
     settings = settings or load_settings()
     check_question(question, settings)
     source = source_of(path_or_analysis) if isinstance(path_or_analysis, Analysis) else Path(path_or_analysis)
     report = on_progress or (lambda _stage, _done: None)
-    engine = load_model(model, settings)
-    with scratch_folder("vidlm-work-") as folder:
+    with running_engine(model, settings) as engine, scratch_folder("vidlm-work-") as folder:
         report("preparing", 0.0)
         geometry = engine.info.geometry
         prepared = prepare(
@@ -189,7 +194,8 @@ def ask(
         )
         if isinstance(path_or_analysis, Analysis) and prepared.info.sha256 != path_or_analysis.video.sha256:
             raise QuestionError("the file has changed since it was analysed")
-        return answer_question(prepared, question, engine, settings, report)
+        eyes = Eyes(engine, priority=Priority.INTERACTIVE)
+        return answer_question(prepared, question, eyes, settings, report)
 
 
 def _tries(runs: Sequence[list[Look]]) -> list[list[Look]]:
@@ -198,47 +204,60 @@ def _tries(runs: Sequence[list[Look]]) -> list[list[Look]]:
     return together + sorted(runs, key=lambda run: -max(look.score for look in run))[:ANSWER_TRIES]
 
 
-def _look_at(prepared: Prepared, windows: Sequence[Window], question: str, model: VideoModel) -> list[Look]:
-    """Judge consecutive windows, and the relevant ones a second time in shorter parts."""
+def _look_at(prepared: Prepared, question: str, eyes: Eyes, on_progress: Callable[[float], None]) -> list[Look]:
+    """Judge all windows, and the relevant ones a second time in shorter parts."""
     request = prompts.branch(prompts.relevance_question(question))
 
-    def relevance(visual: VisualTokens) -> float:
-        return model.score(model.open(prompts.video_prefix(visual.pair_times_s), visual), [request])[0]
+    def relevance(visual: VisualTokens) -> Future[list[float]]:
+        return eyes.engine.score(eyes.prompt(visual), [request], priority=eyes.priority)
 
-    looks: list[Look] = []
-    for window, visual in zip(windows, model.encode_many(read_windows(prepared, windows)), strict=True):
-        whole = Look(Span(window.start_s, window.end_s), relevance(visual), window.index, len(visual))
+    def judge(window: Window, visual: VisualTokens, score: float) -> list[Look]:
+        whole = Look(Span(window.start_s, window.end_s), score, window.index, len(visual))
         parts = cut_pairs(visual.pair_times_s, whole.span, CLOSER_S)
         if whole.score < RELEVANT or len(parts) == 1:
-            looks.append(whole)
-            continue
+            return [whole]
+        scores = [relevance(visual.slice(first, last)) for first, last, _ in parts]
         closer = [
-            Look(span, relevance(visual.slice(first, last)), window.index, last - first) for first, last, span in parts
+            Look(span, score.result()[0], window.index, last - first)
+            for (first, last, span), score in zip(parts, scores, strict=True)
         ]
         # what takes longer than a part to be seen (a movement, an order) shows in none of them: keep the whole
-        looks += closer if any(look.score >= RELEVANT for look in closer) else [whole]
+        return closer if any(look.score >= RELEVANT for look in closer) else [whole]
+
+    looks: list[Look] = []
+    under_way: deque[tuple[Window, VisualTokens, Future[list[float]]]] = deque()
+    windows = prepared.windows
+    with closing(eyes.see(prepared, windows)) as seen:
+        for window, visual in zip(windows, seen, strict=True):
+            under_way.append((window, visual, relevance(visual)))
+            if len(under_way) == WINDOWS_AT_ONCE or window is windows[-1]:
+                looks += [look for one, tokens, score in under_way for look in judge(one, tokens, score.result()[0])]
+                under_way.clear()
+                on_progress((window.index + 1) / len(windows))
     return looks
 
 
-def _read_answer(prepared: Prepared, evidence: Sequence[Look], question: str, model: VideoModel) -> Generation:
+def _read_answer(prepared: Prepared, evidence: Sequence[Look], question: str, eyes: Eyes) -> Generation:
     """What the model says of the windows around the peak of some evidence, seen in one prompt.
 
     Whole windows, though evidence may be shorter: an order or a count needs what stands beside it.
     """
+    from vidlm.model.engine import Prompt  # noqa: PLC0415  torch: seconds, and absent on some machines
+
     wholes = []
     for index, group in groupby(evidence, key=lambda look: look.window):
         looks = list(group)
         span = Span(looks[0].span.start_s, looks[-1].span.end_s)
         wholes.append(Look(span, max(look.score for look in looks), index, sum(look.pairs for look in looks)))
     read = {look.window for look in around_peak(wholes, ANSWER_PAIRS)}
-    windows = [window for window in prepared.windows if window.index in read]
     times_s: list[float] = []
     clips: list[Clip] = []
     # one by one: what lies between windows that are far apart is not to be read
-    frames = [batch for window in windows for batch in read_windows(prepared, [window])]
-    for visual in model.encode_many(frames):
-        times_s += visual.pair_times_s
-        clips += [visual.clip(pair, pair + 1) for pair in range(len(visual))]
-    parts = [part if isinstance(part, str) else clips[part] for part in prompts.video_prefix(times_s)]
+    for window in (window for window in prepared.windows if window.index in read):
+        for visual in eyes.see(prepared, [window]):
+            times_s += eyes.times_s(visual)
+            clips += [visual.clip(pair, pair + 1) for pair in range(len(visual))]
+    prefix = prompts.video_prefix(times_s, eyes.engine.info.family)
+    prompt = Prompt([part if isinstance(part, str) else clips[part] for part in prefix])
     request = prompts.branch(prompts.answer_request(question))
-    return model.generate(model.open(parts, None), request, max_new_tokens=ANSWER_TOKENS)
+    return eyes.engine.answer(prompt, request, max_new_tokens=ANSWER_TOKENS).result()

@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     segment_max_s: Annotated[float, Field(gt=0)] = 10.0
     span_s: Annotated[float, Field(gt=0, description="Seconds of video one GPU task analyses.")] = 60.0
 
+    token_bytes: Annotated[
+        int, Field(ge=0, description="Visual tokens kept on disk at most, for later questions; 0 keeps none.")
+    ] = 20 * 1024**3
+
     max_upload_bytes: Annotated[int, Field(gt=0)] = 4 * 1024**3
     max_duration_s: Annotated[float, Field(gt=0)] = 4 * 3600.0
     max_source_pixels: Annotated[int, Field(gt=0, description="Pixels of a source frame at most.")] = 35_389_440

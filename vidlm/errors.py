@@ -9,6 +9,7 @@
     |   |-- ToolError               ffmpeg or a child process failed for a reason that is not the file's
     |   |-- CheckpointError         a model folder that cannot be loaded (missing, incomplete, another architecture)
     |   |-- ModelError              the model failed while running
+    |   |-- DeadlineError           what was asked of the model was not done in time
     |   |-- StorageError            disk or blob storage failed
     |-- SettingsError               the service was configured wrongly; said at start, in one line
     |-- LeaseLost                   another worker owns this row now: drop the work, write nothing
@@ -99,9 +100,18 @@ class CheckpointError(ServiceError):
 
 
 class ModelError(ServiceError):
-    """The model failed while running."""
+    """The model failed while running.
+
+    `code` may say more: `model_out_of_memory`, `model_not_finite` (the weights give no number), `engine_closed`.
+    """
 
     code = "model_failed"
+
+
+class DeadlineError(ServiceError):
+    """What was asked for was not done by its deadline."""
+
+    code = "deadline_exceeded"
 
 
 class StorageError(ServiceError):

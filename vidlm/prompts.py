@@ -36,11 +36,15 @@ _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*s\b")
 _SPECIAL: Final = re.compile(r"<\|(.*?)\|>")
 
 
-def video_prefix(pair_times_s: Sequence[float]) -> list[Part]:
-    """The prefix that shows frame pairs; `pair_times_s[i]` is when pair i's first frame is on screen."""
+def video_prefix(pair_times_s: Sequence[float], family: str = "qwen2_vl") -> list[Part]:
+    """The prefix that shows frame pairs; `pair_times_s[i]` is when pair i is on screen.
+
+    `family` is the model's: Qwen3-VL was trained with times of its own spelling, the others with none.
+    """
+    unit = " seconds" if family == "qwen3_vl" else "s"
     parts: list[Part] = [_SYSTEM + _USER]
     for index, time_s in enumerate(pair_times_s):
-        parts += [f"<{time_s:.1f}s>", index]
+        parts += [f"<{time_s:.1f}{unit}>", index]
     return parts
 
 

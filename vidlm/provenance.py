@@ -10,18 +10,18 @@ from vidlm.moderation.policies import PolicySet
 from vidlm.prompts import PROMPT_VERSION
 
 if TYPE_CHECKING:
-    from vidlm.model.engine import VideoModel
+    from vidlm.model.engine import Engine
 
 LIBRARIES: Final = ("vidlm", "torch", "transformers", "decord2", "av", "imageio-ffmpeg", "numpy")
 """Packages whose versions a result carries, where they are installed as packages."""
 
 
-def provenance(sampling: Sampling, model: VideoModel, policies: PolicySet | None) -> Provenance:
+def provenance(sampling: Sampling, engine: Engine, policies: PolicySet | None) -> Provenance:
     """Everything needed to say later why a result is what it is; `policies` is None where none were asked."""
     return Provenance(
-        model_id=model.info.model_id,
-        model_revision=model.info.revision,
-        toy_model=model.info.toy,
+        model_id=engine.info.model_id,
+        model_revision=engine.info.revision,
+        toy_model=engine.info.toy,
         pipeline_version=PIPELINE_VERSION,
         prompt_version=PROMPT_VERSION,
         policy_set_version=policies.version if policies else "",

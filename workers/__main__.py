@@ -123,7 +123,7 @@ def _check_sandbox(settings: Settings) -> None:
 def _warm_up(runtime: Runtime) -> None:
     """Load the model before the first task asks. If it cannot be loaded the tasks say so, each on its own job."""
     try:
-        info = runtime.model().info
+        info = runtime.engine().info
         log.info("model.loaded", model=info.model_id, revision=info.revision, toy=info.toy, device=str(info.device))
     except ServiceError as exc:
         log.error("model.unusable", code=exc.code, detail=exc.detail)

@@ -11,11 +11,13 @@ from vidlm.config import Settings
 from vidlm.model.folder import locate
 from vidlm.model.preprocess import FrameGeometry
 from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.store.blobs import BlobStore
+from vidlm.store.blobs import TOKENS, BlobStore
 from vidlm.store.engine import Database
 
 if TYPE_CHECKING:
-    from vidlm.model.engine import VideoModel
+    from vidlm.model.embeddings import TokenStore
+    from vidlm.model.engine import Engine
+    from vidlm.seeing import Eyes
 
 
 class Runtime:
@@ -28,7 +30,7 @@ class Runtime:
         self.busy = False  # a task is running; the watchdog leaves us alone
         self.last_active_s = time.monotonic()
         self._loading = threading.Lock()
-        self._model: VideoModel | None = None
+        self._engine: Engine | None = None
 
     @cached_property
     def policies(self) -> PolicySet:
@@ -40,11 +42,24 @@ class Runtime:
         """The model's frame sizes, from its small files alone: no torch. Raises `CheckpointError`."""
         return FrameGeometry.from_checkpoint(locate(self.settings.model_path, weights=False))
 
-    def model(self) -> VideoModel:
-        """The one model of this process, loaded by whoever asks first. Raises `CheckpointError`."""
-        from vidlm.pipeline import load_model  # noqa: PLC0415  decord and numpy: not for the relay
+    def engine(self) -> Engine:
+        """The one engine of this process, made by whoever asks first. Raises `CheckpointError`."""
+        from vidlm.pipeline import load_engine  # noqa: PLC0415  decord and numpy: not for the relay
 
         with self._loading:
-            if self._model is None:
-                self._model = load_model(None, self.settings)
-            return self._model
+            if self._engine is None:
+                self._engine = load_engine(None, self.settings)
+            return self._engine
+
+    def eyes(self, *, urgent: bool = False) -> Eyes:
+        """The engine with the tokens that were kept on disk, for a span or, urgently, for a question."""
+        from vidlm.model.engine import Priority  # noqa: PLC0415  torch: not for the relay
+        from vidlm.seeing import Eyes  # noqa: PLC0415
+
+        return Eyes(self.engine(), self._tokens, Priority.INTERACTIVE if urgent else Priority.BATCH)
+
+    @cached_property
+    def _tokens(self) -> TokenStore:
+        from vidlm.model.embeddings import TokenStore  # noqa: PLC0415  torch: not for the relay
+
+        return TokenStore(self.settings.data / TOKENS, self.settings.token_bytes)

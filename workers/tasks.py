@@ -26,7 +26,7 @@ from vidlm.store.tables import Job, Question, SpanWork, Video
 from workers.runtime import Runtime
 
 if TYPE_CHECKING:
-    from vidlm.pipeline import Prepared
+    from vidlm.preparation import Prepared
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ PROGRESS_EVERY_S: Final = 2.0
 
 def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     """Uploaded bytes -> proxy, windows, spans."""
-    from vidlm import pipeline  # noqa: PLC0415  decord and PyAV: not for the relay
+    from vidlm import preparation  # noqa: PLC0415  decord and PyAV: not for the relay
     from vidlm.video.sampling import plan_spans  # noqa: PLC0415
 
     with runtime.database.read() as session:
@@ -60,7 +60,7 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
             saved_s = time.monotonic()
 
     try:
-        prepared = pipeline.prepare(
+        prepared = preparation.prepare(
             runtime.blobs.path(video.blob),
             runtime.blobs.path(folder),
             filename=video.filename or "",
@@ -97,7 +97,7 @@ def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
             raise LeaseLost("the lease ended while the model was at work")
 
     windows = prepared.windows[span.first_window : span.last_window]
-    segments = pipeline.analyze_windows(prepared, windows, runtime.model(), runtime.policies, stop_if_lost)
+    segments = pipeline.analyze_windows(prepared, windows, runtime.eyes(), runtime.policies, stop_if_lost)
     with runtime.database.write() as session:
         life.span_analyzed(session, held, segments)
 
@@ -110,7 +110,7 @@ def finish(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
         job = session.get_one(Job, held.target_id)
         segments = segments_of(session, job.id)
     prepared = _prepared(runtime, job)
-    analysis = pipeline.finish(prepared, segments, runtime.model(), runtime.policies, runtime.settings)
+    analysis = pipeline.finish(prepared, segments, runtime.engine(), runtime.policies, runtime.settings)
     with runtime.database.write() as session:
         life.finished(session, held, analysis)
 
@@ -122,7 +122,7 @@ def answer(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
     with runtime.database.read() as session:
         question = session.get_one(Question, held.target_id)
         job = job_of(session, question.video_id)
-    said = answer_question(_prepared(runtime, job), question.text, runtime.model(), runtime.settings)
+    said = answer_question(_prepared(runtime, job), question.text, runtime.eyes(urgent=True), runtime.settings)
     with runtime.database.write() as session:
         life.answered(session, held, said)
 
@@ -187,8 +187,8 @@ def _settle(runtime: Runtime, held: Claim, error: Exception, told: structlog.std
 
 
 def _prepared(runtime: Runtime, job: Job) -> Prepared:
-    from vidlm import pipeline  # noqa: PLC0415
+    from vidlm import preparation  # noqa: PLC0415
 
     if job.prepared is None or job.work_folder is None:
         raise LeaseLost("the job was deleted meanwhile")
-    return pipeline.Prepared.from_document(job.prepared, runtime.blobs.path(job.work_folder))
+    return preparation.Prepared.from_document(job.prepared, runtime.blobs.path(job.work_folder))

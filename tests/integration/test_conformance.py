@@ -9,10 +9,9 @@ import torch
 
 from vidlm.domain import FrameBatch
 from vidlm.model import checkpoint as checkpoints
-from vidlm.model.engine import VideoModel
 from vidlm.model.positions import prompt_positions
-from vidlm.model.prefix import open_prefix, run_text
 from vidlm.model.preprocess import FrameGeometry
+from vidlm.model.video_model import VideoModel
 from vidlm.model.vision import patchify
 
 FOLDER = Path(__file__).parents[3] / "shared" / "conformance"
@@ -77,12 +76,8 @@ class TestCases:
 
     def test_logits_of_the_last_prompt_token(self, checkpoint, case):
         reference = np.load(HUB / "reference.npz")[f"logits{case['case']}"]
-        _, prefix, after = opened(checkpoint, case)
-        ids = torch.tensor([checkpoint.tokenize(after)])
-        positions, _ = prompt_positions([ids.shape[1]], start=prefix.next_position)
-        with torch.inference_mode():
-            embedded = checkpoint.model.get_input_embeddings()(ids)
-            logits = checkpoint.model.lm_head(run_text(checkpoint, embedded, positions, prefix.fork()))[0, -1]
+        model, prefix, after = opened(checkpoint, case)
+        logits = model.next_logits(prefix, after)
         np.testing.assert_allclose(logits.numpy(), reference, atol=1e-4, rtol=0)
         assert int(logits.argmax()) == case["argmax"]
 
@@ -106,7 +101,7 @@ def test_no_prefix_is_needed_for_the_same_answer(checkpoint):
     case = CASES[0]
     _, prefix, after = opened(checkpoint, case)
     before = json.loads((HUB / "reference.json").read_text())["prompt"].split(VIDEO)[0]
-    visual = VideoModel(checkpoint).encode(frames(case))
-    with torch.inference_mode():
-        whole = open_prefix(checkpoint, [before, visual.clip(0, len(visual)), after])
+    model = VideoModel(checkpoint)
+    visual = model.encode(frames(case))
+    whole = model.open([before, visual.clip(0, len(visual)), after], None)
     assert whole.next_position == case["next_position"] == prefix.next_position + len(checkpoint.tokenize(after))

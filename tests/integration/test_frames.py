@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests import clips
-from vidlm import pipeline
+from vidlm import preparation
 from vidlm.config import Settings
 from vidlm.errors import ToolError
 from vidlm.model.preprocess import FrameGeometry
@@ -109,12 +109,12 @@ def test_nothing_but_proxies_is_opened(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(decord, "VideoReader", read)
     monkeypatch.setattr(subprocess, "Popen", start)
     settings = Settings(sample_fps=4.0)
-    prepared = pipeline.prepare(
+    prepared = preparation.prepare(
         upload, tmp_path / "work", filename="x", geometry=FrameGeometry(min_pixels=56 * 56), settings=settings
     )
     monkeypatch.setattr(subprocess, "Popen", popen)
     upload.unlink()  # what comes later needs it no more
-    assert sum(len(batch.times_s) for batch in pipeline.read_windows(prepared, prepared.windows)) == 12
+    assert sum(len(batch.times_s) for batch in preparation.read_windows(prepared, prepared.windows)) == 12
     assert set(opened) == {tmp_path / "work" / "proxy.mp4"}
     assert started
     assert all("vidlm/video/confine" in command[3] for command in started), started

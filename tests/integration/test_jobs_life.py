@@ -197,8 +197,10 @@ def test_deletion_leaves_a_tombstone_and_nothing_else(database: Database) -> Non
     with database.write() as session:
         life.ask(session, tenant_id=DEFAULT_TENANT, video_id=job.video_id, text="a secret question")
     with database.write() as session:
-        keys = life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
-    assert keys == [f"blobs/{job.video_id[-2:]}/{job.video_id}", f"work/{job.id}"]
+        video = session.get_one(Video, job.video_id)
+        keys = life.deleted(session, video, actor="key_test")
+        sha256 = video.sha256
+    assert keys == [f"blobs/{job.video_id[-2:]}/{job.video_id}", f"work/{job.id}", f"tokens/{sha256[:2]}/{sha256}"]
     with database.read() as session:
         for table in (AnalysisRow, FlagRow, SegmentRow, SpanWork, Question, Outbox):
             assert session.exec(select(table)).all() == []

@@ -5,6 +5,7 @@ What the model says means nothing here; that every second, frame and score is ac
 
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from vidlm.answer import NOT_FOUND
 from vidlm.config import Settings
 from vidlm.domain import Action, to_document
 from vidlm.errors import MediaError, QuestionError
-from vidlm.model.engine import VideoModel
+from vidlm.model.engine import Engine
 from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.pipeline import Prepared, analyze_windows, finish, prepare
+from vidlm.pipeline import analyze_windows, finish
+from vidlm.preparation import Prepared, prepare
+from vidlm.seeing import Eyes
 from vidlm.video.sampling import Window
 
 POLICIES = PolicySet("few", load_policies().policies[:3])
@@ -26,8 +29,9 @@ SETTINGS = Settings(sample_fps=2.0, span_s=8.0)
 
 
 @pytest.fixture(scope="module")
-def model(tiny_random_checkpoint: Path) -> VideoModel:
-    return VideoModel.load(str(tiny_random_checkpoint), device="cpu")
+def model(tiny_random_checkpoint: Path) -> Iterator[Engine]:
+    with Engine.load(str(tiny_random_checkpoint), device="cpu") as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +41,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def analysis(clip: Path, model: VideoModel) -> vidlm.Analysis:
+def analysis(clip: Path, model: Engine) -> vidlm.Analysis:
     return vidlm.analyze(clip, model=model, policies=POLICIES, settings=SETTINGS)
 
 
 @pytest.fixture
-def prepared(clip: Path, model: VideoModel, tmp_path: Path) -> Prepared:
+def prepared(clip: Path, model: Engine, tmp_path: Path) -> Prepared:
     return prepare(clip, tmp_path, filename="twenty.mp4", geometry=model.info.geometry, settings=SETTINGS)
 
 
@@ -72,7 +76,7 @@ def test_chapters_tile_and_highlights_exist(analysis: vidlm.Analysis) -> None:
     assert set(analysis.summary.highlights) <= {segment.index for segment in analysis.segments}
 
 
-def test_the_document_is_plain_and_complete(analysis: vidlm.Analysis, model: VideoModel) -> None:
+def test_the_document_is_plain_and_complete(analysis: vidlm.Analysis, model: Engine) -> None:
     document = json.loads(json.dumps(to_document(analysis)))
     assert list(document) == ["video", "provenance", "coverage", "segments", "summary", "flags", "verdict"]
     assert document["video"]["filename"] == "twenty.mp4"
@@ -84,13 +88,13 @@ def test_the_document_is_plain_and_complete(analysis: vidlm.Analysis, model: Vid
 
 
 def test_one_span_at_a_time_is_the_same_as_all_at_once(
-    analysis: vidlm.Analysis, prepared: Prepared, model: VideoModel
+    analysis: vidlm.Analysis, prepared: Prepared, model: Engine
 ) -> None:
-    whole = analyze_windows(prepared, prepared.windows, model, POLICIES)
+    whole = analyze_windows(prepared, prepared.windows, Eyes(model), POLICIES)
     assert [segment.caption for segment in whole] == [segment.caption for segment in analysis.segments]
     for one, other in zip(whole, analysis.segments, strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
-    assert analyze_windows(prepared, (), model, POLICIES) == []
+    assert analyze_windows(prepared, (), Eyes(model), POLICIES) == []
 
 
 def test_what_was_prepared_survives_a_document_and_a_move(prepared: Prepared, tmp_path: Path) -> None:
@@ -100,13 +104,13 @@ def test_what_was_prepared_survives_a_document_and_a_move(prepared: Prepared, tm
     assert all(isinstance(window, Window) for window in prepared.windows)
 
 
-def test_a_missing_segment_is_never_allowed(prepared: Prepared, model: VideoModel) -> None:
-    segments = analyze_windows(prepared, prepared.windows[:-1], model, POLICIES)
+def test_a_missing_segment_is_never_allowed(prepared: Prepared, model: Engine) -> None:
+    segments = analyze_windows(prepared, prepared.windows[:-1], Eyes(model), POLICIES)
     assert finish(prepared, segments, model, POLICIES, SETTINGS).verdict.action is not Action.ALLOW
     assert finish(prepared, [], model, POLICIES, SETTINGS).verdict.action is Action.REVIEW
 
 
-def test_progress_is_told_in_order(clip: Path, model: VideoModel) -> None:
+def test_progress_is_told_in_order(clip: Path, model: Engine) -> None:
     told: list[tuple[str, float]] = []
     vidlm.analyze(
         clip,
@@ -121,7 +125,7 @@ def test_progress_is_told_in_order(clip: Path, model: VideoModel) -> None:
     assert analyzing[-1] == 1.0
 
 
-def test_an_answer_points_inside_the_video_or_abstains(clip: Path, analysis: vidlm.Analysis, model: VideoModel) -> None:
+def test_an_answer_points_inside_the_video_or_abstains(clip: Path, analysis: vidlm.Analysis, model: Engine) -> None:
     for asked in (clip, str(clip), analysis):
         answer = vidlm.ask(asked, "What  is\nit?", model=model, settings=SETTINGS)
         assert answer.question == "What is it?"
@@ -133,7 +137,7 @@ def test_an_answer_points_inside_the_video_or_abstains(clip: Path, analysis: vid
 
 
 def test_a_question_needs_words_and_the_same_file(
-    clip: Path, analysis: vidlm.Analysis, model: VideoModel, tmp_path: Path
+    clip: Path, analysis: vidlm.Analysis, model: Engine, tmp_path: Path
 ) -> None:
     with pytest.raises(QuestionError, match="empty"):
         vidlm.ask(clip, " ", model=model, settings=SETTINGS)
@@ -147,7 +151,7 @@ def test_a_question_needs_words_and_the_same_file(
         vidlm.ask(own, "What is it?", model=model, settings=SETTINGS)
 
 
-def test_what_is_no_video_has_a_code(model: VideoModel, tmp_path: Path) -> None:
+def test_what_is_no_video_has_a_code(model: Engine, tmp_path: Path) -> None:
     for content in (b"", b"hello\n" * 100):
         file = tmp_path / "note.mp4"
         file.write_bytes(content)
@@ -156,14 +160,14 @@ def test_what_is_no_video_has_a_code(model: VideoModel, tmp_path: Path) -> None:
         assert caught.value.code == "not_a_video"
 
 
-def test_a_shape_no_model_takes_has_a_code(model: VideoModel, tmp_path: Path) -> None:
+def test_a_shape_no_model_takes_has_a_code(model: Engine, tmp_path: Path) -> None:
     thin = numbered(tmp_path / "thin.mp4", *H264, "-vf", "scale=6000:16", frames=10, fps=10).path
     with pytest.raises(MediaError) as caught:
         vidlm.analyze(thin, model=model, policies=POLICIES, settings=SETTINGS)
     assert caught.value.code == "too_large_dimensions"
 
 
-def test_nothing_is_left_behind(clip: Path, model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_behind(clip: Path, model: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     vidlm.analyze(clip, model=model, policies=POLICIES, settings=SETTINGS)
     assert list(tmp_path.iterdir()) == []

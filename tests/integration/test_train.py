@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from vidlm.model.engine import VideoModel
+from vidlm.model.video_model import VideoModel
 from vidlm.toyworld.train import Run, TrainConfig, train
 
 ONE_STEP_MINUTES = 0.001  # the clock is looked at after a step, so this is enough for just one

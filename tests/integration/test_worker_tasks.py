@@ -10,7 +10,7 @@ from clips import H264, numbered
 from sqlmodel import Session, col, select, update
 
 import vidlm
-from vidlm import pipeline
+from vidlm import preparation
 from vidlm.config import Settings
 from vidlm.domain import to_document
 from vidlm.jobs import life
@@ -103,7 +103,7 @@ def test_the_service_and_the_library_say_the_same(runtime: Runtime, clip: Path) 
     with runtime.database.read() as session:
         document = find_document(session, DEFAULT_TENANT, job.video_id)
     expected = vidlm.analyze(
-        clip, model=runtime.model(), policies=load_policies(runtime.settings.policies), settings=runtime.settings
+        clip, model=runtime.engine(), policies=load_policies(runtime.settings.policies), settings=runtime.settings
     )
     assert documents_differ(document, json.loads(json.dumps(to_document(expected)))) == []
 
@@ -191,16 +191,16 @@ def test_a_video_deleted_under_the_workers_hands_leaves_nothing(
     runtime: Runtime, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = accept(runtime, clip.read_bytes())
-    prepare = pipeline.prepare
+    prepare = preparation.prepare
 
-    def prepare_and_delete(source: Path, *arguments: Any, **named: Any) -> pipeline.Prepared:
+    def prepare_and_delete(source: Path, *arguments: Any, **named: Any) -> preparation.Prepared:
         prepared = prepare(source, *arguments, **named)
         with runtime.database.write() as session:
             keys = life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
         runtime.blobs.remove(*keys)
         return prepared
 
-    monkeypatch.setattr(pipeline, "prepare", prepare_and_delete)
+    monkeypatch.setattr(preparation, "prepare", prepare_and_delete)
     assert work(runtime, Task.PREPARE, job.id) == "lost"
     assert [path for path in runtime.settings.data.rglob("work/**/*") if path.is_file()] == []
     assert owed(runtime) == []

@@ -1,10 +1,13 @@
 """Small Qwen2-VL checkpoints with random weights, written to disk in the hub's layout, and what the plain library makes
-of a prompt with them. Sizes are chosen odd on purpose, so that nothing passes by coincidence."""
+of a prompt with them. Sizes are chosen odd on purpose, so that nothing passes by coincidence. `random_families` has the
+other families."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +64,11 @@ def vocabulary() -> dict[str, int]:
 def write(folder: Path, recipe: Recipe, *, seed: int = 0) -> Path:
     """A whole checkpoint in `folder`, as a hub repository has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_tokenizer(folder)
+    write_tokenizer(folder)
     config = _config(recipe)
     torch.manual_seed(seed)
     model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(**config))
+    stir(model)
     model.save_pretrained(folder, max_shard_size=recipe.shard_size)
     if not recipe.nested:
         write_json(folder / "config.json", config)
@@ -89,12 +93,32 @@ def write_json(file: Path, content: Any) -> None:
     file.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _config(recipe: Recipe) -> dict[str, Any]:
+def stir(model: Any) -> None:
+    """Norms and biases, which the library starts at one and zero: then one that is lost or swapped would not show."""
+    for weight in model.parameters():
+        if weight.ndim == 1:
+            weight.data += torch.randn_like(weight) * 0.25
+
+
+def token_ids() -> dict[str, int]:
+    """What every family's configuration says of the vocabulary."""
     ids = vocabulary()
     return {
+        "vocab_size": len(ids) + 5,
+        "bos_token_id": ids["<|endoftext|>"],
+        "eos_token_id": ids["<|im_end|>"],
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+    }
+
+
+def _config(recipe: Recipe) -> dict[str, Any]:
+    return {
+        **token_ids(),
         "architectures": ["Qwen2VLForConditionalGeneration"],
         "model_type": "qwen2_vl",
-        "vocab_size": len(ids) + 5,
         "hidden_size": recipe.hidden,
         "intermediate_size": recipe.hidden * 2,
         "num_hidden_layers": recipe.layers,
@@ -105,12 +129,6 @@ def _config(recipe: Recipe) -> dict[str, Any]:
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": recipe.tied,
         "initializer_range": 0.25,  # large, so that logits differ and a mistake shows
-        "bos_token_id": ids["<|endoftext|>"],
-        "eos_token_id": ids["<|im_end|>"],
-        "image_token_id": ids["<|image_pad|>"],
-        "video_token_id": ids["<|video_pad|>"],
-        "vision_start_token_id": ids["<|vision_start|>"],
-        "vision_end_token_id": ids["<|vision_end|>"],
         "vision_config": {
             "depth": 2,
             "embed_dim": recipe.vision_width,
@@ -128,7 +146,7 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path) -> None:
     ids = vocabulary()
     words = {word: index for word, index in ids.items() if word not in MARKERS}
     tokenizer = Tokenizer(models.BPE(vocab=words, merges=MERGES))
@@ -141,18 +159,25 @@ def _write_tokenizer(folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>"})
 
 
+Piece = str | tuple[Tensor, tuple[int, int, int]]
+"""Text, or a clip: patch rows and their grid."""
+
+
 @dataclass(frozen=True)
 class PlainLibrary:
-    """The library's own whole-prompt forward: its tower, no cache, no tree. Only the positions are given to it."""
+    """The library's own whole-prompt forward: its tower, no cache, no tree. Positions are ours, or its own.
+
+    seconds: how far the temporal patches of each clip stand apart, where the model asks for it (Qwen2.5-VL).
+    """
 
     model: Any
     tokenizer: Any
     merge: int
+    own_positions: bool = False
+    seconds: tuple[float, ...] = ()
 
-    def last_logits(
-        self, pieces: list[str | tuple[Tensor, tuple[int, int, int]]], more: list[int] | None = None
-    ) -> Tensor:
-        """float32 `[vocabulary]` after a prompt of texts and clips (patch rows, grid), then the tokens `more`."""
+    def last_logits(self, pieces: Sequence[Piece], more: list[int] | None = None) -> Tensor:
+        """float32 `[vocabulary]` after a prompt of texts and clips, then the tokens `more`."""
         config = self.model.config
         ids: list[int] = []
         layout: list[int | tuple[int, int, int]] = []
@@ -166,25 +191,27 @@ class PlainLibrary:
                 pads = [config.video_token_id] * (t * h * w // self.merge**2)
                 ids += [config.vision_start_token_id, *pads, config.vision_end_token_id]
                 layout.append(piece[1])
-        positions, _ = prompt_positions([*layout, len(more or [])], merge_size=self.merge)
         row = torch.tensor([ids + (more or [])])
         clips = [piece for piece in pieces if not isinstance(piece, str)]
-        pictures = {}
+        inputs: dict[str, Any] = {}
         if clips:
-            pictures = {
+            inputs = {
                 "pixel_values_videos": torch.cat([rows for rows, _ in clips]),
                 "video_grid_thw": torch.tensor([grid for _, grid in clips]),
                 "mm_token_type_ids": (row == config.video_token_id) * 2,
             }
+        if not self.own_positions:
+            rate = getattr(config.vision_config, "tokens_per_second", 1)
+            steps = [apart * rate for apart in self.seconds] or repeat(1.0)
+            positions, _ = prompt_positions([*layout, len(more or [])], merge_size=self.merge, time_steps=steps)
+            inputs["position_ids"] = positions[:, None]
+        elif self.seconds:
+            inputs["second_per_grid_ts"] = torch.tensor(self.seconds)
         with torch.no_grad():
-            logits: Tensor = self.model(
-                input_ids=row, position_ids=positions[:, None], use_cache=False, **pictures
-            ).logits
+            logits: Tensor = self.model(input_ids=row, use_cache=False, **inputs).logits
         return logits[0, -1]
 
-    def greedy(
-        self, pieces: list[str | tuple[Tensor, tuple[int, int, int]]], count: int, stop: frozenset[int]
-    ) -> list[int]:
+    def greedy(self, pieces: Sequence[Piece], count: int, stop: frozenset[int]) -> list[int]:
         chosen: list[int] = []
         while len(chosen) < count and (token := int(self.last_logits(pieces, chosen).argmax())) not in stop:
             chosen.append(token)

@@ -60,7 +60,7 @@ def test_tokens_and_gradients_equal_the_library(shape, count, cells_h, cells_w):
     ours = encode_pairs(visual, rows, (h, w))
     theirs = visual(rows.flatten(0, 1), grid_thw=torch.tensor([[len(rows), h, w]])).pooler_output
     assert ours.shape == (len(rows), cells_h * cells_w, 24)
-    torch.testing.assert_close(ours.flatten(0, 1), theirs, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.flatten(0, 1), theirs, atol=1e-4, rtol=1e-4)
     weights = list(visual.parameters())
     for mine, other in zip(
         torch.autograd.grad(ours.square().mean(), weights),

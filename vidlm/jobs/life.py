@@ -24,7 +24,7 @@ from vidlm.jobs import outbox
 from vidlm.jobs.claims import STAGES, Claim, hold
 from vidlm.jobs.states import ACTIVE, backoff_s, checked
 from vidlm.queue import Task
-from vidlm.store.blobs import StoredBlob, blob_key, work_root
+from vidlm.store.blobs import StoredBlob, blob_key, tokens_root, work_root
 from vidlm.store.engine import clock
 from vidlm.store.tables import (
     AnalysisRow,
@@ -198,7 +198,7 @@ def deleted(session: Session, video: Video, *, actor: str) -> list[str]:
     Returns the keys of the files to remove. They go after the commit; the sweeper makes sure of it (`unpurged`).
     """
     job = session.exec(select(Job).where(Job.video_id == video.id).with_for_update()).one()
-    keys = _file_keys(video.id, job.id)
+    keys = _file_keys(video.id, video.sha256, job.id)
     spans = list(session.exec(select(SpanWork.id).where(SpanWork.job_id == job.id)).all())
     questions = list(session.exec(select(Question.id).where(Question.video_id == video.id)).all())
     for table in (FlagRow, SegmentRow, AnalysisRow, SpanWork):
@@ -224,12 +224,12 @@ def unpurged(session: Session, *, quiet_s: float) -> list[tuple[str, list[str]]]
     """
     before = clock(session) - timedelta(seconds=quiet_s)
     rows = session.exec(
-        select(Video.id, Job.id)
+        select(Video.id, Video.sha256, Job.id)
         .join(Job, col(Job.video_id) == col(Video.id))
         .where(col(Video.purged_at).is_(None), col(Video.deleted_at) < before)
         .limit(outbox.BATCH)
     ).all()
-    return [(video_id, _file_keys(video_id, job_id)) for video_id, job_id in rows]
+    return [(video_id, _file_keys(video_id, sha256, job_id)) for video_id, sha256, job_id in rows]
 
 
 def purged(session: Session, video_id: str) -> None:
@@ -269,8 +269,9 @@ def _let_go(unit: Claimable) -> None:
     unit.attempts = 0
 
 
-def _file_keys(video_id: str, job_id: str) -> list[str]:
-    return [blob_key(video_id), work_root(job_id)]
+def _file_keys(video_id: str, sha256: str, job_id: str) -> list[str]:
+    """What the same bytes uploaded twice share goes with the first of them: it can be made again."""
+    return [blob_key(video_id), work_root(job_id), tokens_root(sha256)]
 
 
 def _segment_row(segment: Segment, span: SpanWork) -> SegmentRow:

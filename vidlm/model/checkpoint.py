@@ -1,4 +1,4 @@
-"""A Qwen2-VL checkpoint in the hub's layout -> a model, its tokenizer and its ids.
+"""A checkpoint in the hub's layout (Qwen2-VL, Qwen2.5-VL, Qwen3-VL) -> a model, its tokenizer and its ids.
 
 The one door for transformers' errors, and the place where its types end and ours begin (`Any` stands for its objects).
 Reads the flat configurations of 2024 and today's nested ones, one or many safetensors files, old and new weight names.
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, Qwen2VLConfig, Qwen2VLForConditionalGeneration
+from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from vidlm.errors import CheckpointError
@@ -25,8 +26,8 @@ from vidlm.model.folder import Identity, identify, locate, read_json
 from vidlm.model.preprocess import FrameGeometry
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_CONFIG: Any = Qwen2VLConfig
-_NETWORK: Any = Qwen2VLForConditionalGeneration
+FAMILIES: Final = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}
+"""The `model_type` of a checkpoint that vidlm runs, and the library's name for it."""
 _TOKENIZER: Any = AutoTokenizer
 _LOGGING: Any = logging
 _FOREIGN: Final = (
@@ -51,13 +52,23 @@ class TokenIds:
 class Checkpoint:
     """A loaded model, ready to run: in eval mode, on its device, nothing requires gradients."""
 
-    model: Any  # transformers.Qwen2VLForConditionalGeneration
+    model: Any  # transformers.Qwen2VLForConditionalGeneration or one of its successors
     tokenizer: Any  # transformers.PreTrainedTokenizerFast
     geometry: FrameGeometry
     ids: TokenIds
     identity: Identity
     device: torch.device
     dtype: torch.dtype
+
+    @property
+    def family(self) -> str:
+        """One of `FAMILIES`."""
+        return str(self.model.config.model_type)
+
+    @property
+    def positions_per_second(self) -> float:
+        """How many positions a second of video takes on the time axis; 0 where time is counted in frame pairs."""
+        return float(self.model.config.vision_config.tokens_per_second) if self.family == "qwen2_5_vl" else 0.0
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of `text`, nothing added. Control tokens (`<|im_end|>`) written in it are control tokens."""
@@ -120,11 +131,17 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
+def _library(kind: str, what: str) -> Any:
+    """The library's class of a family, e.g. `Qwen2VLConfig`."""
+    return getattr(transformers, FAMILIES[kind] + what)
+
+
 def _config(folder: Path) -> Any:
     kind = read_json(folder / "config.json").get("model_type")
-    if kind != "qwen2_vl":
-        raise CheckpointError(f"the checkpoint {folder.name!r} is of type {kind!r}; vidlm runs 'qwen2_vl' models")
-    config = _CONFIG.from_pretrained(folder, local_files_only=True)
+    if kind not in FAMILIES:
+        known = ", ".join(map(repr, FAMILIES))
+        raise CheckpointError(f"the checkpoint {folder.name!r} is of type {kind!r}; vidlm runs {known} models")
+    config = _library(kind, "Config").from_pretrained(folder, local_files_only=True)
     # Published configurations name a sliding window that the weights were never used with: every layer sees everything.
     text = config.text_config
     text.use_sliding_window, text.sliding_window = False, None
@@ -141,7 +158,7 @@ def _geometry(folder: Path, config: Any) -> FrameGeometry:
         ("temporal_patch_size", geometry.temporal_patch_size, vision.temporal_patch_size),
         ("merge_size", geometry.merge_size, vision.spatial_merge_size),
         ("number of channels", 3, vision.in_channels),
-        ("width of a visual token", config.text_config.hidden_size, vision.hidden_size),
+        ("width of a visual token", config.text_config.hidden_size, _token_width(vision)),
     )
     for name, ours, towers in pairs:
         if ours != towers:
@@ -149,8 +166,13 @@ def _geometry(folder: Path, config: Any) -> FrameGeometry:
     return geometry
 
 
+def _token_width(vision: Any) -> int:
+    """Values of a visual token: Qwen2-VL calls `hidden_size` what its successors call `out_hidden_size`."""
+    return int(vision.hidden_size if vision.model_type.startswith("qwen2_vl") else vision.out_hidden_size)
+
+
 def _network(folder: Path, config: Any, dtype: torch.dtype) -> Any:
-    network, info = _NETWORK.from_pretrained(
+    network, info = _library(config.model_type, "ForConditionalGeneration").from_pretrained(
         folder,
         config=config,
         dtype=dtype,
@@ -189,9 +211,9 @@ def _token_ids(tokenizer: Any, config: Any, eos: int | list[int] | None) -> Toke
     for token, expected in written.items():
         if vocabulary.get(token) is None or expected not in (None, vocabulary[token]):
             raise CheckpointError(f"tokenizer and configuration disagree about the token {token}")
-    yes, no = (tokenizer.encode(word, add_special_tokens=False)[0] for word in ("Yes", "No"))
+    yes, no = (_only_token(tokenizer, word) for word in ("Yes", "No"))
     if yes == no:
-        raise CheckpointError("the tokenizer writes Yes and No with the same first token")
+        raise CheckpointError("the tokenizer writes Yes and No with the same token")
     ends = [] if eos is None else [eos] if isinstance(eos, int) else eos
     return TokenIds(
         yes=yes,
@@ -201,3 +223,11 @@ def _token_ids(tokenizer: Any, config: Any, eos: int | list[int] | None) -> Toke
         video=vocabulary["<|video_pad|>"],
         stop=frozenset([*ends, vocabulary["<|im_end|>"]]),
     )
+
+
+def _only_token(tokenizer: Any, word: str) -> int:
+    """The one token of a word that scores are read from: the first of several would be the start of other words too."""
+    ids: list[int] = tokenizer.encode(word, add_special_tokens=False)
+    if len(ids) != 1:
+        raise CheckpointError(f"the tokenizer writes {word} with {len(ids)} tokens; scores need it to be one")
+    return ids[0]

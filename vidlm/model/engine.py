@@ -1,142 +1,393 @@
-"""The model as the rest of vidlm sees it: frames in, visual tokens; words in, scores and text.
+"""The one owner of a model in a process: takes work from any thread as futures and decides what runs next.
 
-    model = VideoModel.load("checkpoint")
-    visual = model.encode(frames)                     # once a video
-    prefix = model.open(["...", 0, "...", 1], visual) # once a segment
-    model.score(prefix, questions)                    # many branches, one row
-    model.generate(prefix, request, max_new_tokens=64)
+    threads ---- encode, caption, score, answer ---->  two lanes  ---- one step at a time ---->  device
 
-Knows no prompt and no policy. One lock: calls from several threads take turns on the device.
+A step is one call of the tower, one prefix, one row of questions or one token of every text being written. Before each
+step the interactive lane goes first, so a question waits for a step and never for a video. Within a lane, frames of one
+size share the tower whatever video they are from, and captions are written together once nothing else is waiting.
+
+What does not fit the device's memory is halved and tried again; what nobody waits for is dropped between two steps.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vidlm.domain import FrameBatch
-from vidlm.errors import ModelError
-from vidlm.model import checkpoint as checkpoints
-from vidlm.model.checkpoint import Checkpoint
-from vidlm.model.decode import Generation, generate_branch, score_branches
-from vidlm.model.prefix import Clip, Prefix, VisualTokens, open_prefix
-from vidlm.model.preprocess import FrameGeometry
-from vidlm.model.vision import encode_pairs, patchify
+from vidlm.errors import DeadlineError, ModelError
+from vidlm.model.generate import Generation, TextRequest
+from vidlm.model.lanes import Batch, EncodeWork, Lane, Priority, ScoreWork, TextWork, Work
+from vidlm.model.meters import EngineMetrics, Meters
+from vidlm.model.prefix import Clip, Prefix, VisualTokens
+from vidlm.model.prompt import Prompt, PromptCache
+from vidlm.model.video_model import ROW_TOKENS, ModelInfo, VideoModel, running
 
-__all__ = ["Clip", "Generation", "ModelInfo", "Prefix", "VideoModel", "VisualTokens"]
+__all__ = ["Clip", "Engine", "Generation", "ModelInfo", "Priority", "Prompt", "VisualTokens"]
 
-TOWER_PATCHES: Final = 32_768
-"""Patches that go through the tower together at most; bounds its memory (about 2 GB on a 2B model in bfloat16)."""
+QUEUE: Final = 256
+"""Requests a lane holds; who brings one more waits."""
+ROWS: Final = {"cuda": 96, "cpu": 16}
+"""Texts written together at most, by device."""
+KV_SHARE: Final = 0.25
+"""Of the device's free memory, for prefixes that are kept: what a later branch of the same prompt needs again."""
+KV_BYTES: Final = 1 << 30
+"""The same where the device does not say how much is free."""
 
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """Which model answers, for provenance; `toy` marks the embedded one, which knows the toy world and nothing else."""
-
-    model_id: str
-    revision: str
-    toy: bool
-    geometry: FrameGeometry
-    device: str
-    dtype: str
+T = TypeVar("T")
 
 
-class VideoModel:
-    """A loaded Qwen2-VL. Every method raises `ModelError` where the device fails, `ValueError` for impossible input."""
+class Engine:
+    """A model with a thread of its own. Close it, or use it as a context manager.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-        self._lock = threading.RLock()
+    Every method that gives a future raises `ValueError` for what no model could do, and `ModelError` (`engine_closed`)
+    once closed. A future fails with `ModelError` where the device fails, and with `DeadlineError` when `deadline_s`
+    seconds have passed; it may be cancelled at any time.
+    """
+
+    def __init__(self, model: VideoModel, *, queue: int = QUEUE, kv_bytes: int | None = None) -> None:
+        self._model = model
+        self._lanes = {priority: Lane(priority, queue) for priority in Priority}
+        self._changed = threading.Condition()
+        self._closing = self._abandoned = False
+        self._prompts = PromptCache(_kv_budget(model) if kv_bytes is None else kv_bytes)
+        self._meters = Meters(model.text.device)
+        self._rows = _Limit(ROWS.get(model.text.device.type, ROWS["cpu"]))
+        self._pairs: dict[tuple[int, int], _Limit] = {}
+        self._thread = threading.Thread(target=self._run, name="vidlm-engine", daemon=True)
+        self._thread.start()
 
     @classmethod
-    def load(cls, model: str, *, device: str = "auto", dtype: str = "auto") -> VideoModel:
-        """Load a checkpoint folder or hub id; see `checkpoint.load`. Raises `CheckpointError`."""
-        return cls(checkpoints.load(model, device, dtype))
+    def load(cls, model: str, *, device: str = "auto", dtype: str = "auto") -> Engine:
+        """Load a checkpoint folder or hub id; see `checkpoint.load`. Raises `CheckpointError`, `ModelError`."""
+        return cls(VideoModel.load(model, device=device, dtype=dtype))
 
     @property
     def info(self) -> ModelInfo:
-        own = self._checkpoint
-        who = own.identity
-        return ModelInfo(
-            who.model_id, who.revision, who.toy, own.geometry, str(own.device), str(own.dtype).removeprefix("torch.")
+        return self._model.info
+
+    # ---- work
+
+    def encode(
+        self, frames: FrameBatch, *, priority: Priority = Priority.BATCH, deadline_s: float | None = None
+    ) -> Future[VisualTokens]:
+        """Visual tokens of frames that are already at the model's size (`info.geometry.fit`)."""
+        pairs = self._model.pairs(frames)
+        return self._submit(EncodeWork(pairs=pairs, frames=frames, **_common(priority, deadline_s)))
+
+    def score(
+        self,
+        prompt: Prompt,
+        questions: Sequence[str],
+        *,
+        priority: Priority = Priority.BATCH,
+        deadline_s: float | None = None,
+    ) -> Future[list[float]]:
+        """P(Yes) for each question after the prompt, in [0, 1]."""
+        if not all(questions):
+            raise ValueError("a question needs at least one token")
+        common = _common(priority, deadline_s)
+        return self._submit(ScoreWork(prompt=prompt, questions=tuple(questions), row_tokens=ROW_TOKENS, **common))
+
+    def caption(
+        self,
+        prompt: Prompt,
+        request: str,
+        *,
+        max_new_tokens: int,
+        priority: Priority = Priority.BATCH,
+        deadline_s: float | None = None,
+    ) -> Future[Generation]:
+        """Greedy text after prompt and request; those that are asked for together are written together."""
+        if not request or max_new_tokens < 1:
+            raise ValueError("generating needs a request of at least one token and room for one more")
+        common = _common(priority, deadline_s)
+        return self._submit(TextWork(prompt=prompt, request=request, max_new_tokens=max_new_tokens, **common))
+
+    def answer(
+        self, prompt: Prompt, request: str, *, max_new_tokens: int, deadline_s: float | None = None
+    ) -> Future[Generation]:
+        """`caption` for somebody who waits: ahead of all batch work."""
+        return self.caption(
+            prompt, request, max_new_tokens=max_new_tokens, priority=Priority.INTERACTIVE, deadline_s=deadline_s
         )
 
-    def encode(self, frames: FrameBatch) -> VisualTokens:
-        """Visual tokens of frames that are already at the model's size (`info.geometry.fit`).
+    def metrics(self) -> EngineMetrics:
+        """What was done so far, and what is waiting."""
+        with self._changed:
+            return self._meters.read({lane.priority.name.lower(): lane.size for lane in self._lanes.values()})
 
-        Pairs are frames (0, 1), (2, 3), ...; an odd count repeats the last frame. A pair has its first frame's time.
+    def close(self, *, drain: bool = False) -> None:
+        """End the thread after the step it is in, or with `drain` after all that is waiting. Safe to call twice.
+
+        What was not done fails with `ModelError` (`engine_closed`).
         """
-        return self.encode_many([frames])[0]
+        with self._changed:
+            self._closing, self._abandoned = True, not drain
+            self._changed.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
-    def encode_many(self, batches: Sequence[FrameBatch]) -> list[VisualTokens]:
-        """`encode` of each batch; those of one frame size share the tower's calls."""
-        same_size: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
-        for index, batch in enumerate(batches):
-            same_size[batch.pixels.shape[1:3]].append(index)
-        encoded: dict[int, VisualTokens] = {}
-        with self._running():
-            for indices in same_size.values():
-                encoded |= zip(indices, self._encode_same_size([batches[index] for index in indices]), strict=True)
-        return [encoded[index] for index in range(len(batches))]
+    def __enter__(self) -> Self:
+        return self
 
-    def _encode_same_size(self, batches: Sequence[FrameBatch]) -> Iterator[VisualTokens]:
-        geometry, device = self._checkpoint.geometry, self._checkpoint.device
-        depth = geometry.temporal_patch_size
-        whole = [np.pad(b.pixels, ((0, -len(b) % depth), (0, 0), (0, 0), (0, 0)), mode="edge") for b in batches]
-        pixels = torch.from_numpy(np.concatenate(whole))
-        _, height, width, _ = pixels.shape
-        pairs = max(1, TOWER_PATCHES * geometry.patch_size**2 // (height * width))
-        pieces: list[Tensor] = []
-        for chunk in torch.split(pixels, pairs * depth):
-            rows, grid_hw = patchify(chunk.to(device), geometry)
-            pieces.append(encode_pairs(self._checkpoint.model.model.visual, rows, grid_hw))
-        counts = [len(frames) // depth for frames in whole]
-        for batch, tokens in zip(batches, torch.split(torch.cat(pieces), counts), strict=True):
-            yield VisualTokens(tokens, tuple(map(float, batch.times_s[::depth])), grid_hw)
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    def open(self, parts: Sequence[str | int | Clip], visual: VisualTokens | None) -> Prefix:
-        """Run a prompt's beginning: text as it is, an integer i as pair i of `visual`, a `Clip` as several pairs.
+    def _submit(self, work: Work[T]) -> Future[T]:
+        """Put work in its lane; waits while the lane is full, at most until the work's deadline."""
+        lane = self._lanes[work.priority]
+        with self._changed:
+            while lane.full and not self._closing:
+                if not self._changed.wait(work.seconds_left()):
+                    work.future.set_exception(DeadlineError("the engine's queue stayed full"))
+                    self._meters.ended("late")
+                    return work.future
+            if self._closing:
+                raise ModelError("the engine is closed", code="engine_closed")
+            lane.add(work)
+            self._changed.notify_all()
+        return work.future
 
-        Each pair or clip is put between `<|vision_start|>` and `<|vision_end|>`.
-        """
-        with self._running():
-            return open_prefix(self._checkpoint, [_part(part, visual) for part in parts])
+    # ---- the engine's own thread
 
-    def score(self, prefix: Prefix, suffixes: Sequence[str]) -> list[float]:
-        """P(Yes) for each suffix, in [0, 1]. The prefix stays usable."""
-        with self._running():
-            return score_branches(self._checkpoint, prefix, suffixes)
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closing and not any(lane.size for lane in self._lanes.values()):
+                    self._changed.wait()
+                lane = next((lane for lane in self._lanes.values() if lane.size), None)
+            if lane is None:
+                return
+            try:
+                self._step(lane)
+            except Exception as exc:  # noqa: BLE001  a fault of ours must not leave futures that never resolve
+                self._fail_all(lane, ModelError(f"the engine failed: {type(exc).__name__}: {exc}"))
 
-    def generate(self, prefix: Prefix, suffix: str, *, max_new_tokens: int) -> Generation:
-        """Greedy text after prefix and suffix. The prefix stays usable."""
-        with self._running():
-            return generate_branch(self._checkpoint, prefix, suffix, max_new_tokens)
+    def _step(self, lane: Lane) -> None:
+        if self._abandoned:
+            self._fail_all(lane, ModelError("the engine was closed", code="engine_closed"))
+            return
+        self._drop(lane)
+        if lane.batch is not None:
+            self._write_on(lane, lane.batch)
+        elif lane.ready and (not lane.waiting or self._crowded(lane)):
+            self._begin_writing(lane)
+        elif lane.waiting:
+            head = lane.waiting[0]
+            if isinstance(head, EncodeWork):
+                self._encode(lane, head)
+            elif isinstance(head, ScoreWork | TextWork):
+                self._branch(lane, head)
+
+    def _crowded(self, lane: Lane) -> bool:
+        """Whether the texts that are ready fill a batch, or their prefixes the memory meant for them."""
+        held = sum(work.prefix.bytes for work in lane.ready if work.prefix is not None)
+        return len(lane.ready) >= self._rows.value or held > self._prompts.budget_bytes
+
+    def _drop(self, lane: Lane) -> None:
+        """Let go of what was cancelled or is late, wherever it stands."""
+        for work in lane.all():
+            if work.future.cancelled():
+                self._end(lane, work, "cancelled")
+            elif work.seconds_left() == 0.0:
+                self._fail(lane, work, DeadlineError("the request was not done by its deadline"))
+
+    def _encode(self, lane: Lane, head: EncodeWork) -> None:
+        """One call of the tower, for as many pairs of the head's size as it takes, from whichever requests."""
+        limit = self._pairs.setdefault(head.size, _Limit(self._model.pairs_at_once(*head.size)))
+        batch: list[tuple[EncodeWork, int]] = []
+        room = limit.value
+        for work in lane.waiting:
+            if room and isinstance(work, EncodeWork) and work.size == head.size:
+                batch.append((work, min(room, work.left)))
+                room -= batch[-1][1]
+        for work, _ in batch:
+            self._meters.started(work)
+        together = np.concatenate([work.pairs[work.done : work.done + count] for work, count in batch])
+        try:
+            with self._meters.step("encode", len(together)):
+                tokens = self._model.encode_pairs(together)
+        except ModelError as exc:
+            self._halve_or_fail(limit, len(together), exc, lane, head)
+            return
+        limit.grow()
+        self._meters.tokens["visual"] += tokens.shape[0] * tokens.shape[1]
+        for (work, _), part in zip(batch, torch.split(tokens, [count for _, count in batch]), strict=True):
+            work.pieces.append(part)
+            if not work.left:
+                self._finish(lane, work, self._model.visual_tokens(work.frames, torch.cat(work.pieces)))
+
+    def _branch(self, lane: Lane, work: ScoreWork | TextWork) -> None:
+        """One step of a request about a prompt: the prompt, a row of questions, or into the line of texts to write."""
+        self._meters.started(work)
+        with self._failing(lane, work):
+            if work.prefix is None:
+                work.prefix = self._opened(work.prompt)
+            elif isinstance(work, ScoreWork):
+                self._score(lane, work, work.prefix)
+            else:
+                work.suffix = tuple(self._model.checkpoint.tokenize(work.request))
+                lane.make_ready(work)
+
+    def _opened(self, prompt: Prompt) -> Prefix:
+        kept = self._prompts.get(prompt)
+        if kept is not None:
+            return kept
+        for attempt in (1, 2):
+            try:
+                with self._meters.step("open", 1):
+                    prefix = self._model.open(prompt.parts, None)
+                break
+            except ModelError as exc:
+                if attempt == 2 or not _out_of_memory(exc):
+                    raise
+                self._make_room()
+        self._meters.tokens["prefix"] += prefix.length
+        self._prompts.keep(prompt, prefix)
+        return prefix
+
+    def _score(self, lane: Lane, work: ScoreWork, prefix: Prefix) -> None:
+        left = work.questions[len(work.scores) :]
+        trees = self._model.trees(left, work.row_tokens) if left else []
+        if trees:
+            tree = trees[0]
+            try:
+                with self._meters.step("score", len(tree.ends)):
+                    work.scores += self._model.score_tree(prefix, tree)
+            except ModelError as exc:
+                if not _out_of_memory(exc):
+                    raise
+                self._meters.out_of_memory += 1
+                if not self._make_room() and len(tree.ends) == 1:
+                    raise
+                work.row_tokens = max(1, len(tree) // 2)
+                return
+            self._meters.tokens["question"] += len(tree)
+        if len(work.scores) == len(work.questions):
+            self._finish(lane, work, work.scores)
+
+    def _begin_writing(self, lane: Lane) -> None:
+        batch = lane.alike(self._rows.value)
+        try:
+            requests = [TextRequest(w.prefix, w.suffix, w.max_new_tokens) for w in batch if w.prefix is not None]
+            with self._meters.step("write", len(batch)):
+                lane.write(Batch(self._model.write(requests), batch))
+        except ModelError as exc:
+            self._halve_or_fail(self._rows, len(batch), exc, lane, batch[0])
+
+    def _write_on(self, lane: Lane, batch: Batch) -> None:
+        """One more token for every text that has not ended."""
+        writing, left = batch.writing, [work for work in batch.works if not work.ended]
+        try:
+            if left:
+                with self._meters.step("write", len(left)), running():
+                    writing.advance()
+        except ModelError as exc:
+            lane.write_again()  # greedy text is the same the second time
+            self._halve_or_fail(self._rows, len(left), exc, lane, left[0])
+            return
+        for row, work in enumerate(batch.works):
+            if work.ended:
+                writing.end(row)
+            elif writing.has_ended(row):
+                with self._failing(lane, work):
+                    said = writing.result(row)
+                    self._meters.tokens["written"] += len(said.token_ids)
+                    self._finish(lane, work, said)
+        if all(work.ended for work in batch.works):
+            writing.close()
+            lane.batch = None
+            self._rows.grow()
+
+    # ---- how work ends
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Take the model's turn; torch's failures (out of memory, a dead device) leave as `ModelError`."""
-        with self._lock, torch.inference_mode():
-            try:
-                yield
-            except torch.OutOfMemoryError as exc:
-                raise ModelError("the model ran out of memory") from exc
-            except RuntimeError as exc:
-                raise ModelError(
-                    f"the model failed: {str(exc).splitlines()[0] if str(exc) else 'no reason given'}"
-                ) from exc
+    def _failing(self, lane: Lane, work: Work[Any]) -> Iterator[None]:
+        try:
+            yield
+        except (ModelError, ValueError) as exc:
+            self._fail(lane, work, exc)
+
+    def _halve_or_fail(self, limit: _Limit, size: int, error: ModelError, lane: Lane, first: Work[Any]) -> None:
+        """A batch that failed is tried again in halves, whatever it failed of: then only the culprit fails."""
+        if _out_of_memory(error):
+            self._meters.out_of_memory += 1
+            roomier = self._make_room()
+            if size == 1 and roomier:
+                return
+        if size == 1:
+            self._fail(lane, first, error)
+        else:
+            limit.value = size // 2
+
+    def _make_room(self) -> bool:
+        """Let go of all that is only kept in case it is needed again; whether there was anything."""
+        held = self._prompts.clear() + self._model.rooms.clear()
+        if self._model.text.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return held > 0
+
+    def _finish(self, lane: Lane, work: Work[T], result: T) -> None:
+        if work.future.set_running_or_notify_cancel():
+            self._end(lane, work, "done")
+            work.future.set_result(result)
+        else:
+            self._end(lane, work, "cancelled")
+
+    def _fail(self, lane: Lane, work: Work[Any], error: Exception) -> None:
+        if work.future.set_running_or_notify_cancel():
+            self._end(lane, work, "late" if isinstance(error, DeadlineError) else "failed")
+            work.future.set_exception(error)
+        else:
+            self._end(lane, work, "cancelled")
+
+    def _fail_all(self, lane: Lane, error: ModelError) -> None:
+        lane.write_again()
+        for work in lane.all():
+            self._fail(lane, work, error)
+
+    def _end(self, lane: Lane, work: Work[Any], how: str) -> None:
+        with self._changed:
+            lane.remove(work)
+            self._meters.ended(how)
+            self._changed.notify_all()
 
 
-def _part(part: str | int | Clip, visual: VisualTokens | None) -> str | Clip:
-    if not isinstance(part, int):
-        return part
-    if visual is None or not 0 <= part < len(visual):
-        raise ValueError(f"frame pair {part} is not among the {0 if visual is None else len(visual)} given")
-    return visual.clip(part, part + 1)
+class _Limit:
+    """How much goes into one step. Halved when it was too much, and grown back step by step."""
+
+    def __init__(self, most: int) -> None:
+        self.value = self._most = most
+        self._successes = 0
+
+    def grow(self) -> None:
+        self._successes += 1
+        if self.value < self._most and self._successes % 32 == 0:
+            self.value = min(self._most, self.value * 2)
+
+
+def _common(priority: Priority, deadline_s: float | None) -> dict[str, Any]:
+    until_s = None if deadline_s is None else time.monotonic() + deadline_s
+    return {"priority": priority, "until_s": until_s}
+
+
+def _out_of_memory(error: ModelError) -> bool:
+    return error.code == "model_out_of_memory"
+
+
+def _kv_budget(model: VideoModel) -> int:
+    if model.text.device.type != "cuda":
+        return KV_BYTES
+    free, _ = torch.cuda.mem_get_info(model.text.device)
+    return int(free * KV_SHARE)

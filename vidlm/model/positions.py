@@ -12,7 +12,8 @@ by max(h, w) / 2 after a video and forget its length, which is not what the publ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -21,21 +22,24 @@ Grid = tuple[int, int, int]
 """A clip's size in patches: (temporal patches, height, width)."""
 
 
-def prompt_positions(parts: Sequence[int | Grid], *, merge_size: int = 2, start: int = 0) -> tuple[Tensor, int]:
+def prompt_positions(
+    parts: Sequence[int | Grid], *, merge_size: int = 2, start: int = 0, time_steps: Iterable[float] = repeat(1.0)
+) -> tuple[Tensor, int]:
     """Positions of a prompt's tokens: int64 `[3, L]`, and the position of the token that would follow.
 
     An integer stands for that many text tokens; a grid `(t, h, w)`, in patches, for `<|vision_start|>`, the
     `t * h * w / merge_size**2` tokens of that clip and `<|vision_end|>`. The first token stands at `start`, so a prompt
-    can be continued. Raises `ValueError` for a grid that does not divide into merged cells.
+    can be continued. time_steps: how far a clip's temporal patches stand apart on the time axis, for each grid in turn.
+    Raises `ValueError` for a grid that does not divide into merged cells.
     """
     pieces: list[Tensor] = []
-    position = start
+    position, steps = start, iter(time_steps)
     for part in parts:
         if isinstance(part, int):
             pieces.append(text_positions(position, part))
             position += part
         else:
-            clip = clip_positions(part, start=position + 1, merge_size=merge_size)
+            clip = clip_positions(part, start=position + 1, merge_size=merge_size, time_step=next(steps))
             after = int(clip.max()) + 1
             pieces += [text_positions(position, 1), clip, text_positions(after, 1)]
             position = after + 1
@@ -47,10 +51,14 @@ def text_positions(start: int, count: int) -> Tensor:
     return torch.arange(start, start + count).expand(3, -1)
 
 
-def clip_positions(grid: Grid, *, start: int, merge_size: int = 2) -> Tensor:
-    """int64 `[3, t * h * w / merge_size**2]`: a clip's tokens count from `start` along each axis of the merged grid."""
+def clip_positions(grid: Grid, *, start: int, merge_size: int = 2, time_step: float = 1.0) -> Tensor:
+    """int64 `[3, t * h * w / merge_size**2]`: a clip's tokens count from `start` along each axis of the merged grid.
+
+    Temporal patch n stands at `start + floor(n * time_step)`: 1 for Qwen2-VL, tokens a second for Qwen2.5-VL.
+    """
     t, h, w = grid
     if min(grid) < 1 or h % merge_size or w % merge_size:
         raise ValueError(f"a grid of {t} x {h} x {w} patches does not divide into cells of {merge_size} x {merge_size}")
-    axes = torch.meshgrid(torch.arange(t), torch.arange(h // merge_size), torch.arange(w // merge_size), indexing="ij")
+    times = (torch.arange(t) * time_step).long()
+    axes = torch.meshgrid(times, torch.arange(h // merge_size), torch.arange(w // merge_size), indexing="ij")
     return torch.stack([axis.reshape(-1) for axis in axes]) + start

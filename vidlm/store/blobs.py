@@ -24,6 +24,9 @@ from vidlm.errors import StorageError
 STALE_INCOMING_S: Final = 24 * 3600.0
 """An incoming file nobody wrote to for so long belongs to a process that died."""
 
+TOKENS: Final = "tokens"
+"""The folder of all visual tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
@@ -151,6 +154,11 @@ def blob_key(blob_id: str) -> str:
 def work_root(job_id: str) -> str:
     """The key under which all attempts on a job keep their folders."""
     return f"work/{job_id}"
+
+
+def tokens_root(sha256: str) -> str:
+    """The key under which `vidlm.model.embeddings` keeps what the model saw in a file of that digest."""
+    return f"{TOKENS}/{sha256[:2]}/{sha256}"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,7 +21,9 @@ from vidlm.answer import answer_question
 from vidlm.config import Settings
 from vidlm.domain import Segment, Span
 from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.pipeline import Prepared, analyze_windows, load_model, prepare
+from vidlm.pipeline import analyze_windows, load_engine
+from vidlm.preparation import Prepared, prepare
+from vidlm.seeing import Eyes
 from vidlm.toyworld import metrics
 from vidlm.toyworld.encode import Form, encode_clip
 from vidlm.toyworld.files import sample_form
@@ -34,7 +36,7 @@ from vidlm.toyworld.variants import shifted, with_held_out, with_words
 from vidlm.toyworld.world import EVAL_SEEDS, Rng, sample_clip
 
 if TYPE_CHECKING:
-    from vidlm.model.engine import VideoModel
+    from vidlm.model.engine import Engine
 
 VARIANT_EVERY: Final = 3
 """Every third clip is also re-encoded, rescaled, re-timed, shifted and written over."""
@@ -59,21 +61,20 @@ def evaluate(
     that cannot be known from so few clips are None. Raises
     `CheckpointError` for a model that cannot be loaded, `ToolError` where ffmpeg fails.
     """
-    model = load_model(None, settings)
     seen = Observations()
-    with tempfile.TemporaryDirectory(prefix="vidlm-eval-") as folder:
+    with load_engine(None, settings) as engine, tempfile.TemporaryDirectory(prefix="vidlm-eval-") as folder:
         for index in range(count):
-            bench = _Bench(model, settings, Path(folder), index)
+            bench = _Bench(engine, settings, Path(folder), index)
             clip, form = _observe(seen, bench, np.random.default_rng([EVAL_SEEDS.start + 1, seed, index]))
             if variants and index % VARIANT_EVERY == 0:
                 _observe_variants(seen, bench, clip, form)
             if on_progress is not None:
                 on_progress(index + 1)
-        seconds = [_seconds_for_ten(model, settings, Path(folder)) for _ in range(3)]
+        seconds = [_seconds_for_ten(engine, settings, Path(folder)) for _ in range(3)]
     return {
         "seed": seed,
         "count": count,
-        "model": {"id": model.info.model_id, "revision": model.info.revision, "toy": model.info.toy},
+        "model": {"id": engine.info.model_id, "revision": engine.info.revision, "toy": engine.info.toy},
         "rows": table(seen, seconds),
     }
 
@@ -85,10 +86,14 @@ def evaluate(
 class _Bench:
     """Where clip `index` is written and who looks at it."""
 
-    model: VideoModel
+    engine: Engine
     settings: Settings
     folder: Path
     index: int
+
+    @property
+    def eyes(self) -> Eyes:
+        return Eyes(self.engine)
 
     def prepare(self, clip: Clip, form: Form, crf: int | None = None) -> Prepared:
         """The clip as a file of that form, then as the pipeline prepares it."""
@@ -96,11 +101,11 @@ class _Bench:
         options = dataclasses.asdict(form)
         encode_clip(clip, source, crf=crf, **{name: options[name] for name in options if name != "suffix"})
         work = Path(tempfile.mkdtemp(dir=self.folder))
-        geometry = self.model.info.geometry
+        geometry = self.engine.info.geometry
         return prepare(source, work, filename=source.name, geometry=geometry, settings=self.settings)
 
     def analyze(self, prepared: Prepared, policies: PolicySet) -> list[Segment]:
-        return analyze_windows(prepared, prepared.windows, self.model, policies)
+        return analyze_windows(prepared, prepared.windows, self.eyes, policies)
 
 
 def _observe(seen: Observations, bench: _Bench, rng: Rng) -> tuple[Clip, Form]:
@@ -148,17 +153,17 @@ def _observe_answers(
     rng.shuffle(possible)
     one_of_each = {question.kind: question for question in possible if question.kind in ATTRIBUTES}
     for question in one_of_each.values():
-        said = answer_question(prepared, question.text, bench.model, bench.settings)
+        said = answer_question(prepared, question.text, bench.eyes, bench.settings)
         seen.attributes[question.kind].append((bench.index, _same(said.text, question.answer)))
         seen.wrongly_abstained.append((bench.index, said.abstained))
     whole = {fact.name: fact for fact in facts(clip)}
     for question in [question for question in possible if question.kind == "when"][:1]:
-        said = answer_question(prepared, question.text, bench.model, bench.settings)
+        said = answer_question(prepared, question.text, bench.eyes, bench.settings)
         fact = next(fact for name, fact in whole.items() if f"the {name} " in question.text)
         found = [Span(span.start_s, span.end_s) for span in said.evidence]
         seen.when.append((bench.index, metrics.temporal_iou(found, Span(fact.start_s, fact.end_s))))
         seen.wrongly_abstained.append((bench.index, said.abstained))
-    said = answer_question(prepared, absent_question(rng, there).text, bench.model, bench.settings)
+    said = answer_question(prepared, absent_question(rng, there).text, bench.eyes, bench.settings)
     seen.absent.append((bench.index, said.abstained))
 
 
@@ -209,7 +214,7 @@ def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form)
                 seen.overlay.append((bench.index, other.scores[policy] < 0.5))
 
 
-def _seconds_for_ten(model: VideoModel, settings: Settings, folder: Path) -> float:
+def _seconds_for_ten(engine: Engine, settings: Settings, folder: Path) -> float:
     """Seconds from file to captions and scores of a ten second clip under twelve policies, the model being loaded."""
     clip = sample_clip(np.random.default_rng(EVAL_SEEDS.start), duration_s=10.0)
     source = folder / "ten.mp4"
@@ -219,6 +224,6 @@ def _seconds_for_ten(model: VideoModel, settings: Settings, folder: Path) -> flo
     policies = PolicySet(known.version, tuple(policy for policy in known.policies if policy.id in twelve))
     began = time.perf_counter()
     work = Path(tempfile.mkdtemp(dir=folder))
-    prepared = prepare(source, work, filename="ten.mp4", geometry=model.info.geometry, settings=settings)
-    analyze_windows(prepared, prepared.windows, model, policies)
+    prepared = prepare(source, work, filename="ten.mp4", geometry=engine.info.geometry, settings=settings)
+    analyze_windows(prepared, prepared.windows, Eyes(engine), policies)
     return time.perf_counter() - began
