@@ -133,11 +133,8 @@ def test_encoding_together_apart_or_in_pieces_is_the_same(case, monkeypatch):
     for batch, visual in zip(batches, together, strict=True):
         alone = case.model.encode(batch)
         torch.testing.assert_close(alone.tokens, visual.tokens)
-        assert (
-            alone.grid_hw
-            == visual.grid_hw
-            == tuple(side // case.geometry.patch_size for side in batch.pixels.shape[1:3])
-        )
+        grid_hw = tuple(side // case.geometry.patch_size for side in batch.pixels.shape[1:3])
+        assert alone.grid_hw == visual.grid_hw == grid_hw
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -224,14 +221,14 @@ def test_checkpoints_are_laid_out_as_published(cases):
         assert "lm_head.weight" not in names(folder)
 
 
-def test_what_is_loaded(case):
-    recipe = next(recipe for name, recipe in FAMILY_RECIPES.items() if recipe.kind == case.checkpoint.family)
+@pytest.mark.parametrize(("name", "recipe"), FAMILY_RECIPES.items(), ids=FAMILY_RECIPES)
+def test_what_is_loaded(cases, name, recipe):
+    case, qwen3 = cases(name), recipe.kind == "qwen3_vl"
     assert case.model.info.family == recipe.kind
-    per_second = getattr(case.checkpoint.model.config.vision_config, "tokens_per_second", 0)
-    assert case.checkpoint.positions_per_second == per_second
-    # Qwen3-VL's other file counts the pixels of a whole clip
-    assert case.geometry.max_pixels == (65536 if recipe.kind == "qwen3_vl" else 50176)
-    assert case.geometry.min_pixels == (4096 if recipe.kind == "qwen3_vl" else 3136)
+    assert case.checkpoint.positions_per_second == (0 if qwen3 else recipe.vision.get("tokens_per_second", 2))
+    # Qwen3-VL's second file counts the pixels of a whole clip
+    assert case.geometry.min_pixels == (4096 if qwen3 else 3136)
+    assert case.geometry.max_pixels == (65536 if qwen3 else 50176)
     half = load(str(case.folder), "cpu", "bfloat16")
     assert half.model.dtype == torch.bfloat16
     frames = case.frames(2)
