@@ -131,7 +131,7 @@ def make_clip(path: Path, size: str, options: list[str], seconds: float) -> None
 
 def measure(way: str, path: Path, cores: int, runs: int) -> float | None:
     """Median seconds of one way in a process of its own, after one run that loads what it needs; None if it fails."""
-    command = [sys.executable, __file__, "--child", way, "--clip", str(path), "--runs", str(runs)]
+    command = [sys.executable, "-m", "benchmarks.decode", "--child", way, "--clip", str(path), "--runs", str(runs)]
     environment = os.environ | {"OMP_NUM_THREADS": str(cores), "HF_HUB_OFFLINE": "1"}
     mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if mine and cores < len(mine):

@@ -12,7 +12,6 @@ and never from the model's own words.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -211,30 +210,40 @@ def _look_at(prepared: Prepared, question: str, eyes: Eyes, on_progress: Callabl
     def relevance(visual: VisualTokens) -> Future[list[float]]:
         return eyes.engine.score(eyes.prompt(visual), [request], priority=eyes.priority)
 
-    def judge(window: Window, visual: VisualTokens, score: float) -> list[Look]:
-        whole = Look(Span(window.start_s, window.end_s), score, window.index, len(visual))
-        parts = cut_pairs(visual.pair_times_s, whole.span, CLOSER_S)
-        if whole.score < RELEVANT or len(parts) == 1:
-            return [whole]
-        scores = [relevance(visual.slice(first, last)) for first, last, _ in parts]
-        closer = [
-            Look(span, score.result()[0], window.index, last - first)
-            for (first, last, span), score in zip(parts, scores, strict=True)
-        ]
-        # what takes longer than a part to be seen (a movement, an order) shows in none of them: keep the whole
-        return closer if any(look.score >= RELEVANT for look in closer) else [whole]
-
     looks: list[Look] = []
-    under_way: deque[tuple[Window, VisualTokens, Future[list[float]]]] = deque()
+    under_way: list[tuple[Window, VisualTokens, Future[list[float]]]] = []
     windows = prepared.windows
     with closing(eyes.see(prepared, windows)) as seen:
         for window, visual in zip(windows, seen, strict=True):
             under_way.append((window, visual, relevance(visual)))
             if len(under_way) == WINDOWS_AT_ONCE or window is windows[-1]:
-                looks += [look for one, tokens, score in under_way for look in judge(one, tokens, score.result()[0])]
+                closer = [_Closer(one, tokens, score.result()[0], relevance) for one, tokens, score in under_way]
+                looks += [look for one in closer for look in one.looks()]
                 under_way.clear()
                 on_progress((window.index + 1) / len(windows))
     return looks
+
+
+class _Closer:
+    """A window that was judged whole and, if that makes it relevant, is being judged in shorter parts."""
+
+    def __init__(
+        self,
+        window: Window,
+        visual: VisualTokens,
+        score: float,
+        relevance: Callable[[VisualTokens], Future[list[float]]],
+    ) -> None:
+        self._whole = Look(Span(window.start_s, window.end_s), score, window.index, len(visual))
+        parts = cut_pairs(visual.pair_times_s, self._whole.span, CLOSER_S)
+        if score < RELEVANT or len(parts) == 1:
+            parts = []
+        self._parts = [(span, last - first, relevance(visual.slice(first, last))) for first, last, span in parts]
+
+    def looks(self) -> list[Look]:
+        closer = [Look(span, score.result()[0], self._whole.window, pairs) for span, pairs, score in self._parts]
+        # what takes longer than a part to be seen (a movement, an order) shows in none of them: keep the whole
+        return closer if any(look.score >= RELEVANT for look in closer) else [self._whole]
 
 
 def _read_answer(prepared: Prepared, evidence: Sequence[Look], question: str, eyes: Eyes) -> Generation:

@@ -63,7 +63,7 @@ class Eyes:
                 yield visual
         finally:
             stop.set()
-            while loader.is_alive():  # it may be waiting for room
+            while loader.is_alive() or not loaded.empty():  # it may be waiting for room
                 with suppress(queue.Empty):
                     item = loaded.get(timeout=0.02)
                     if isinstance(item, _Loaded) and isinstance(item.tokens, Future):

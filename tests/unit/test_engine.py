@@ -123,17 +123,32 @@ def test_captions_that_are_asked_together_are_written_together(engine):
     assert steps.steps - before < 4 * 5
 
 
+def test_one_question_about_many_short_prompts_is_one_batch(engine, model, monkeypatch):
+    visual = [engine.encode(noise(2 + index % 3, seed=index)).result(30) for index in range(6)]
+    prompts = [prompt_of(own) for own in visual]
+    expected = [model.score(model.open(prompt.parts, None), QUESTIONS[:1]) for prompt in prompts]
+    gate = Gate(monkeypatch, model, "encode_pairs", "open_many", "score_tree")
+    held = engine.encode(noise(2, 1, 1))
+    wait_for(lambda: gate.calls)
+    futures = [engine.score(prompt, QUESTIONS[:1]) for prompt in prompts]
+    gate.opened.set()
+    assert [future.result(30) for future in futures] == [pytest.approx(own, abs=1e-5) for own in expected]
+    assert held.result(30)
+    assert len(gate.calls) <= 5  # two lengths at most, each opened and scored once
+    assert engine.metrics().steps["open"].most_items >= 3
+
+
 def test_a_question_goes_before_batch_work_within_a_step(engine, model, monkeypatch):
     monkeypatch.setitem(video_model.TOWER_PATCHES, "cpu", 24)
     prompt = prompt_of(engine.encode(noise(2)).result(30))
-    gate = Gate(monkeypatch, model, "encode_pairs", "open", "write")
+    gate = Gate(monkeypatch, model, "encode_pairs", "open_many", "write")
     batch = engine.encode(noise(200, seed=3))
     wait_for(lambda: gate.calls)
     question = engine.answer(prompt, REQUEST, max_new_tokens=3)
     gate.opened.set()
     question.result(30)
     assert not batch.done()
-    assert gate.calls[:3] == ["encode_pairs", "open", "write"]
+    assert gate.calls[:3] == ["encode_pairs", "open_many", "write"]
     assert len(batch.result(60)) == 100
 
 
@@ -155,9 +170,9 @@ def test_prompts_are_opened_once_while_they_are_held(engine):
     for _ in range(3):
         engine.score(prompt, QUESTIONS).result(30)
     engine.caption(prompt, REQUEST, max_new_tokens=2).result(30)
-    assert engine.metrics().steps["open"].steps == 1
+    assert engine.metrics().steps["open"].items == 1
     engine.score(prompt_of(visual), QUESTIONS).result(30)  # the same words, another prompt
-    assert engine.metrics().steps["open"].steps == 2
+    assert engine.metrics().steps["open"].items == 2
 
 
 def test_prompts_that_do_not_fit_are_opened_again(model):
@@ -232,7 +247,7 @@ def test_what_does_not_fit_is_halved_and_tried_again(engine, model, monkeypatch)
     scores = [engine.score(prompt, QUESTIONS * 2).result(30) for prompt in prompts]
     texts = [engine.caption(prompt, REQUEST, max_new_tokens=4).result(30) for prompt in prompts]
     out_of_memory_above(monkeypatch, model, "encode_pairs", 1, len)
-    out_of_memory_above(monkeypatch, model, "score_tree", 60, lambda _, tree: len(tree))
+    out_of_memory_above(monkeypatch, model, "score_tree", 60, lambda prefixes, tree: len(tree) * len(prefixes))
     out_of_memory_above(monkeypatch, model, "write", 1, len)
     for again, own in zip([engine.encode(batch) for batch in frames], visual, strict=True):
         torch.testing.assert_close(again.result(30).tokens, own.tokens)
@@ -245,7 +260,7 @@ def test_what_does_not_fit_is_halved_and_tried_again(engine, model, monkeypatch)
 
 def test_what_never_fits_is_a_named_error(engine, model, monkeypatch):
     prompt = prompt_of(engine.encode(noise(2)).result(30))
-    for name in ("encode_pairs", "open", "score_tree", "write"):
+    for name in ("encode_pairs", "open_many", "score_tree", "write"):
         with monkeypatch.context() as patch:
             out_of_memory_above(patch, model, name, 0, lambda *_: 1)
             for future in (

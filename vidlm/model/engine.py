@@ -27,9 +27,9 @@ from vidlm.errors import DeadlineError, ModelError
 from vidlm.model.generate import Generation, TextRequest
 from vidlm.model.lanes import Batch, EncodeWork, Lane, Priority, ScoreWork, TextWork, Work
 from vidlm.model.meters import EngineMetrics, Meters
-from vidlm.model.prefix import Clip, Prefix, VisualTokens
+from vidlm.model.prefix import Clip, VisualTokens
 from vidlm.model.prompt import Prompt, PromptCache
-from vidlm.model.video_model import ROW_TOKENS, ModelInfo, VideoModel, running
+from vidlm.model.video_model import ROW_TOKENS, ModelInfo, VideoModel, numbers, running
 
 __all__ = ["Clip", "Engine", "Generation", "ModelInfo", "Priority", "Prompt", "VisualTokens"]
 
@@ -37,6 +37,10 @@ QUEUE: Final = 256
 """Requests a lane holds; who brings one more waits."""
 ROWS: Final = {"cuda": 96, "cpu": 16}
 """Texts written together at most, by device."""
+PROMPTS: Final = 64
+"""Prompts opened together at most."""
+BATCH_TOKENS: Final = {"cuda": 16_384, "cpu": 2_048}
+"""Tokens of a batch of prompts, padding included, by device; a longer prompt has a batch of its own."""
 KV_SHARE: Final = 0.25
 """Of the device's free memory, for prefixes that are kept: what a later branch of the same prompt needs again."""
 KV_BYTES: Final = 1 << 30
@@ -61,6 +65,8 @@ class Engine:
         self._prompts = PromptCache(_kv_budget(model) if kv_bytes is None else kv_bytes)
         self._meters = Meters(model.text.device)
         self._rows = _Limit(ROWS.get(model.text.device.type, ROWS["cpu"]))
+        self._opens = _Limit(PROMPTS)
+        self._batch_tokens = BATCH_TOKENS.get(model.text.device.type, BATCH_TOKENS["cpu"])
         self._pairs: dict[tuple[int, int], _Limit] = {}
         self._thread = threading.Thread(target=self._run, name="vidlm-engine", daemon=True)
         self._thread.start()
@@ -228,54 +234,69 @@ class Engine:
             if not work.left:
                 self._finish(lane, work, self._model.visual_tokens(work.frames, torch.cat(work.pieces)))
 
-    def _branch(self, lane: Lane, work: ScoreWork | TextWork) -> None:
+    def _branch(self, lane: Lane, head: ScoreWork | TextWork) -> None:
         """One step of a request about a prompt: the prompt, a row of questions, or into the line of texts to write."""
-        self._meters.started(work)
-        with self._failing(lane, work):
-            if work.prefix is None:
-                work.prefix = self._opened(work.prompt)
-            elif isinstance(work, ScoreWork):
-                self._score(lane, work, work.prefix)
-            else:
-                work.suffix = tuple(self._model.checkpoint.tokenize(work.request))
-                lane.make_ready(work)
+        self._meters.started(head)
+        if head.prefix is None:
+            self._open(lane, head)
+        elif isinstance(head, ScoreWork):
+            self._score(lane, head)
+        else:
+            with self._failing(lane, head):
+                head.suffix = tuple(self._model.checkpoint.tokenize(head.request))
+                lane.make_ready(head)
 
-    def _opened(self, prompt: Prompt) -> Prefix:
-        kept = self._prompts.get(prompt)
-        if kept is not None:
-            return kept
-        for attempt in (1, 2):
-            try:
-                with self._meters.step("open", 1):
-                    prefix = self._model.open(prompt.parts, None)
-                break
-            except ModelError as exc:
-                if attempt == 2 or not _out_of_memory(exc):
-                    raise
-                self._make_room()
-        self._meters.tokens["prefix"] += prefix.length
-        self._prompts.keep(prompt, prefix)
-        return prefix
+    def _open(self, lane: Lane, head: ScoreWork | TextWork) -> None:
+        """Open the head's prompt, and with it others of about its length."""
+        head.prefix = self._prompts.get(head.prompt)
+        if head.prefix is not None:
+            return
+        batch = lane.unopened(head.prompt, self._opens.value, self._batch_tokens)
+        batch = [prompt for prompt in batch if prompt is head.prompt or self._prompts.get(prompt) is None]
+        try:
+            with self._meters.step("open", len(batch)):
+                prefixes = self._model.open_many([prompt.parts for prompt in batch])
+        except (ModelError, ValueError) as exc:
+            self._halve_or_fail(self._opens, len(batch), exc, lane, head)
+            return
+        self._opens.grow()
+        for prompt, prefix in zip(batch, prefixes, strict=True):
+            self._meters.tokens["prefix"] += prefix.length
+            self._prompts.keep(prompt, prefix)
+            for work in lane.about(prompt):
+                work.prefix = prefix
 
-    def _score(self, lane: Lane, work: ScoreWork, prefix: Prefix) -> None:
-        left = work.questions[len(work.scores) :]
-        trees = self._model.trees(left, work.row_tokens) if left else []
-        if trees:
-            tree = trees[0]
-            try:
-                with self._meters.step("score", len(tree.ends)):
-                    work.scores += self._model.score_tree(prefix, tree)
-            except ModelError as exc:
-                if not _out_of_memory(exc):
-                    raise
+    def _score(self, lane: Lane, head: ScoreWork) -> None:
+        """One row of the head's questions, and with it the same questions about other short prompts."""
+        left = head.questions[len(head.scores) :]
+        if not left:
+            self._finish(lane, head, head.scores)
+            return
+        try:
+            tree = self._model.trees(left, head.row_tokens)[0]
+        except ValueError as exc:
+            self._fail(lane, head, exc)
+            return
+        batch = lane.asked_the_same(head, len(tree), self._opens.value, self._batch_tokens)
+        prefixes = [work.prefix for work in batch if work.prefix is not None]
+        try:
+            with self._meters.step("score", len(tree.ends) * len(batch)):
+                found = self._model.score_tree(prefixes, tree)
+        except ModelError as exc:
+            if _out_of_memory(exc) and len(batch) == 1 and len(tree.ends) > 1:
                 self._meters.out_of_memory += 1
-                if not self._make_room() and len(tree.ends) == 1:
-                    raise
-                work.row_tokens = max(1, len(tree) // 2)
-                return
-            self._meters.tokens["question"] += len(tree)
-        if len(work.scores) == len(work.questions):
-            self._finish(lane, work, work.scores)
+                self._make_room()
+                head.row_tokens = max(1, len(tree) // 2)
+            else:
+                self._halve_or_fail(self._opens, len(batch), exc, lane, head)
+            return
+        self._meters.tokens["question"] += len(tree) * len(batch)
+        for work, scores in zip(batch, found, strict=True):
+            self._meters.started(work)
+            with self._failing(lane, work):
+                work.scores += numbers(scores)
+                if len(work.scores) == len(work.questions):
+                    self._finish(lane, work, work.scores)
 
     def _begin_writing(self, lane: Lane) -> None:
         batch = lane.alike(self._rows.value)
@@ -319,7 +340,7 @@ class Engine:
         except (ModelError, ValueError) as exc:
             self._fail(lane, work, exc)
 
-    def _halve_or_fail(self, limit: _Limit, size: int, error: ModelError, lane: Lane, first: Work[Any]) -> None:
+    def _halve_or_fail(self, limit: _Limit, size: int, error: Exception, lane: Lane, first: Work[Any]) -> None:
         """A batch that failed is tried again in halves, whatever it failed of: then only the culprit fails."""
         if _out_of_memory(error):
             self._meters.out_of_memory += 1
@@ -382,8 +403,8 @@ def _common(priority: Priority, deadline_s: float | None) -> dict[str, Any]:
     return {"priority": priority, "until_s": until_s}
 
 
-def _out_of_memory(error: ModelError) -> bool:
-    return error.code == "model_out_of_memory"
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, ModelError) and error.code == "model_out_of_memory"
 
 
 def _kv_budget(model: VideoModel) -> int:

@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ from vidlm.model.prefix import Prefix, VisualTokens
 from vidlm.model.prompt import Prompt
 
 T = TypeVar("T")
+
+
+PADDING: Final = 1.5
+"""How much longer than the shortest the longest prompt of a batch may be: the shorter ones are padded to it."""
 
 
 class Priority(IntEnum):
@@ -66,7 +70,7 @@ class EncodeWork(Work[VisualTokens]):
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
-class _PromptWork(Work[T]):
+class PromptWork(Work[T]):
     """Work behind a prompt; `prefix` once that is open."""
 
     prompt: Prompt
@@ -74,7 +78,7 @@ class _PromptWork(Work[T]):
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
-class ScoreWork(_PromptWork[list[float]]):
+class ScoreWork(PromptWork[list[float]]):
     """Questions, a row of at most `row_tokens` at a time; `scores` of the first of them."""
 
     questions: tuple[str, ...]
@@ -83,7 +87,7 @@ class ScoreWork(_PromptWork[list[float]]):
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
-class TextWork(_PromptWork[Generation]):
+class TextWork(PromptWork[Generation]):
     """Text to write; `suffix` is the request in tokens, once it is ready to be written."""
 
     request: str
@@ -134,6 +138,39 @@ class Lane:
             self.waiting.remove(work)
         elif isinstance(work, TextWork) and work in self.ready:
             self.ready.remove(work)
+
+    def about(self, prompt: Prompt) -> list[PromptWork[Any]]:
+        """The work that waits for this prompt."""
+        return [work for work in self.waiting if isinstance(work, PromptWork) and work.prompt is prompt]
+
+    def unopened(self, first: Prompt, most: int, size: int) -> list[Prompt]:
+        """A prompt and others of about its length that wait to be opened, at most `most` and `size` in all."""
+        chosen = [first]
+        for work in self.waiting:
+            if len(chosen) == most:
+                break
+            if isinstance(work, PromptWork) and work.prefix is None and work.prompt not in chosen:
+                sizes = [prompt.size for prompt in (*chosen, work.prompt)]
+                if max(sizes) <= PADDING * min(sizes) and max(sizes) * len(sizes) <= size:
+                    chosen.append(work.prompt)
+        return chosen
+
+    def asked_the_same(self, first: ScoreWork, tokens: int, most: int, total: int) -> list[ScoreWork]:
+        """Work that asks the same questions of other short prompts that are open: rows of `tokens`, `total` in all."""
+        if first.prefix is None:
+            return []
+        chosen, longest = [first], first.prefix.length
+        for work in self.waiting:
+            if len(chosen) == most:
+                break
+            if not isinstance(work, ScoreWork) or work is first or work.prefix is None:
+                continue
+            same = work.questions == first.questions and len(work.scores) == len(first.scores)
+            room = (max(longest, work.prefix.length) + tokens) * (len(chosen) + 1) <= total
+            if same and room and work.row_tokens == first.row_tokens:
+                longest = max(longest, work.prefix.length)
+                chosen.append(work)
+        return chosen
 
     def make_ready(self, work: TextWork) -> None:
         """Only the text is left to write."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -15,6 +16,10 @@ from torch import Tensor
 from vidlm.model.checkpoint import Checkpoint
 from vidlm.model.positions import Grid, prompt_positions
 from vidlm.model.text import Deep, TextModel, attention
+
+STEM_PROMPTS: Final = 512
+"""Tokens of prompts up to which what they begin with in common is run once: in longer ones it is too little to matter,
+and attention that has to be told what it may see is slower."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,32 +98,71 @@ class _Row:
     next_position: int
     clips: tuple[tuple[int, Clip], ...]
 
-
-def open_prefix(checkpoint: Checkpoint, text: TextModel, parts: Sequence[str | Clip]) -> Prefix:
-    """Run a prompt's beginning through the model. Adjacent texts are one text. Raises `ValueError` for an empty one."""
-    row = _lay_out(checkpoint, parts)
-    hidden = text.embed(row.ids.to(text.device))[None]
-    width = hidden.shape[2]
-    deep: list[tuple[int, Tensor]] = []
-    for start, clip in row.clips:
-        layers = clip.tokens.to(hidden).view(
-            len(clip.tokens), -1, width
-        )  # the prompt's, then one for each deeper layer
-        hidden[0, start : start + len(layers)] = layers[:, 0]
-        if layers.shape[1] > 1:
-            deep.append((start, layers[:, 1:]))
-    return _run(text, hidden, row, deep)
+    def part(self, first: int, last: int) -> _Row:
+        """Tokens `[first, last)`; no clip may lie across the ends."""
+        clips = tuple((start - first, clip) for start, clip in self.clips if first <= start < last)
+        return _Row(self.ids[first:last], self.positions[:, first:last], self.next_position, clips)
 
 
-def _run(text: TextModel, hidden: Tensor, row: _Row, deep: Deep) -> Prefix:
-    kv = text.empty_kv(1, hidden.shape[1])
+def open_prefixes(checkpoint: Checkpoint, text: TextModel, prompts: Sequence[Sequence[str | Clip]]) -> list[Prefix]:
+    """Run the beginnings of prompts through the model as one batch. Adjacent texts are one text.
+
+    Shorter ones are padded behind their end, which nothing before it sees. Raises `ValueError` for an empty prompt.
+    """
+    rows = [_lay_out(checkpoint, parts) for parts in prompts]
+    kv = text.empty_kv(len(rows), max(len(row.ids) for row in rows))
+    stem = _shared(rows)
+    if stem:
+        kv[..., :stem, :] = _run(text, [rows[0].part(0, stem)], text.empty_kv(1, stem), 0)
+    _run(text, [row.part(stem, len(row.ids)) for row in rows], kv, stem)
+    if len(rows) == 1:
+        return [Prefix(kv, rows[0].next_position)]
+    # copies, so that one that is kept does not keep the whole batch
+    parts = [kv[:, :, index : index + 1, :, : len(row.ids)] for index, row in enumerate(rows)]
+    return [Prefix(part.contiguous(), row.next_position) for part, row in zip(parts, rows, strict=True)]
+
+
+def _run(text: TextModel, rows: Sequence[_Row], kv: Tensor, stem: int) -> Tensor:
+    """Run rows behind the first `stem` tokens of `kv` and write their keys and values into it."""
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    positions = torch.zeros(3, len(rows), longest, dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row.ids)], positions[:, index, : len(row.ids)] = row.ids, row.positions
+    hidden = text.embed(ids.to(text.device))
+    behind = torch.ones(longest, stem + longest, dtype=torch.bool, device=text.device).tril(stem) if stem else None
 
     def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        kv[layer, 0], kv[layer, 1] = key, value
-        return attention(query, key, value, causal=True)
+        keys, values = kv[layer]
+        keys[..., stem:, :], values[..., stem:, :] = key, value
+        if behind is None:
+            return attention(query, key, value, causal=True)
+        return attention(query, keys, values, behind[None, None])
 
-    text.forward(hidden, row.positions[:, None].to(text.device), attend, deep)
-    return Prefix(kv, row.next_position)
+    text.forward(hidden, positions.to(text.device), attend, _show(hidden, rows))
+    return kv
+
+
+def _shared(rows: Sequence[_Row]) -> int:
+    """How many tokens all prompts of a batch begin with, pictures not included: worth running once in short ones."""
+    if len(rows) == 1 or max(len(row.ids) for row in rows) > STEM_PROMPTS:
+        return 0
+    most = min(row.clips[0][0] if row.clips else len(row.ids) - 1 for row in rows)
+    same = torch.stack([row.ids[:most] == rows[0].ids[:most] for row in rows]).all(dim=0)
+    return int(same.int().cumprod(dim=0).sum())
+
+
+def _show(hidden: Tensor, rows: Sequence[_Row]) -> Deep:
+    """Lay the visual tokens over their places in `[B, L, D]`; what is left of them is for deeper layers."""
+    width = hidden.shape[2]
+    deep: list[tuple[int, int, Tensor]] = []
+    for index, row in enumerate(rows):
+        for start, clip in row.clips:
+            layers = clip.tokens.to(hidden).view(len(clip.tokens), -1, width)
+            hidden[index, start : start + len(layers)] = layers[:, 0]
+            if layers.shape[1] > 1:
+                deep.append((index, start, layers[:, 1:]))
+    return deep
 
 
 def _lay_out(checkpoint: Checkpoint, parts: Sequence[str | Clip]) -> _Row:

@@ -20,12 +20,14 @@ class Prompt:
     `ValueError` for a pair that is not there, or for no parts at all.
     """
 
-    __slots__ = ("__weakref__", "parts")
+    __slots__ = ("__weakref__", "parts", "size")
 
     def __init__(self, parts: Sequence[str | int | Clip], visual: VisualTokens | None = None) -> None:
         self.parts: tuple[str | Clip, ...] = tuple(placed_parts(parts, visual))
         if not any(self.parts):
             raise ValueError("a prompt needs at least one token")
+        self.size: int = sum(len(part) if isinstance(part, str) else len(part.tokens) for part in self.parts)
+        """About how long it is: visual tokens and letters. Known without a tokenizer, and enough to batch by."""
 
 
 class PromptCache:

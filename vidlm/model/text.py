@@ -25,8 +25,8 @@ from vidlm.errors import CheckpointError
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, queries `[B, H, L, hd]`, keys and values `[B, KV, L, hd]`) -> what the queries saw, `[B, H, L, hd]`."""
 
-Deep = Sequence[tuple[int, Tensor]]
-"""What the tower says to the first layers: (first token's place, `[N, layers, D]`) for each clip in a row."""
+Deep = Sequence[tuple[int, int, Tensor]]
+"""What the tower says to the first layers: (row, first token's place, `[N, layers, D]`) for each clip."""
 
 _STATIC_ROPE: Final = {"default", "mrope", "linear", "yarn", "llama3"}
 
@@ -53,6 +53,8 @@ class TextModel:
     def __init__(self, network: Any) -> None:
         """network: the library's `...ForConditionalGeneration`. Its weights are laid side by side in memory."""
         model, config = network.model.language_model, network.config.text_config
+        if config.hidden_act != "silu":
+            raise CheckpointError(f"the activation {config.hidden_act!r} is not one vidlm runs: 'silu'")
         self.heads: Final = int(config.num_attention_heads)
         self.kv_heads: Final = int(config.num_key_value_heads)
         self.head_dim: Final = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
@@ -104,9 +106,9 @@ class TextModel:
             hidden = hidden + F.linear(seen.transpose(1, 2).reshape(rows, length, -1), layer.out, layer.out_bias)
             gate, up = F.linear(self._normed(hidden, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
             hidden = hidden + F.linear(F.silu(gate).mul_(up), layer.down)
-            for start, said in deep:
+            for row, start, said in deep:
                 if index < said.shape[1]:
-                    hidden[0, start : start + len(said)] += said[:, index].to(hidden)
+                    hidden[row, start : start + len(said)] += said[:, index].to(hidden)
         return self._normed(hidden, self._norm)
 
     def _normed(self, hidden: Tensor, weight: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from vidlm.errors import ModelError
 from vidlm.model import checkpoint as checkpoints
 from vidlm.model.checkpoint import Checkpoint
 from vidlm.model.generate import Generation, Rooms, TextRequest, Writing
-from vidlm.model.prefix import Clip, Prefix, VisualTokens, open_prefix
+from vidlm.model.prefix import Clip, Prefix, VisualTokens, open_prefixes
 from vidlm.model.preprocess import FrameGeometry
 from vidlm.model.prompt import placed_parts
 from vidlm.model.score import branch_states, score_tree
@@ -106,13 +106,11 @@ class VideoModel:
 
         Each pair or clip is put between `<|vision_start|>` and `<|vision_end|>`.
         """
-        placed = placed_parts(parts, visual)
-        with running():
-            return open_prefix(self.checkpoint, self.text, placed)
+        return self.open_many([placed_parts(parts, visual)])[0]
 
     def score(self, prefix: Prefix, suffixes: Sequence[str]) -> list[float]:
         """P(Yes) for each suffix, in [0, 1]. The prefix stays usable."""
-        return [score for tree in self.trees(suffixes) for score in self.score_tree(prefix, tree)]
+        return [score for tree in self.trees(suffixes) for score in numbers(self.score_tree([prefix], tree)[0])]
 
     def generate(self, prefix: Prefix, suffix: str, *, max_new_tokens: int) -> Generation:
         """Greedy text after prefix and suffix. The prefix stays usable."""
@@ -136,7 +134,7 @@ class VideoModel:
         """float32 `[vocabulary]`: what may follow prefix and suffix."""
         (tree,) = plant([self.checkpoint.tokenize(suffix)], ROW_TOKENS)
         with running():
-            return self.text.logits(branch_states(self.text, prefix, tree))[0]
+            return self.text.logits(branch_states(self.text, [prefix], tree))[0, 0]
 
     # ---- steps: what `engine` schedules one at a time
 
@@ -188,10 +186,15 @@ class VideoModel:
     def _planted(self, suffixes: tuple[str, ...], row_tokens: int) -> list[Tree]:
         return plant([self.checkpoint.tokenize(suffix) for suffix in suffixes], row_tokens)
 
-    def score_tree(self, prefix: Prefix, tree: Tree) -> list[float]:
-        """P(Yes) of each of a tree's questions."""
+    def open_many(self, prompts: Sequence[Sequence[str | Clip]]) -> list[Prefix]:
+        """`open` of several prompts as one batch, padded to the longest."""
         with running():
-            return score_tree(self.text, self.checkpoint.ids, prefix, tree)
+            return open_prefixes(self.checkpoint, self.text, prompts)
+
+    def score_tree(self, prefixes: Sequence[Prefix], tree: Tree) -> list[list[float]]:
+        """P(Yes) of each of a tree's questions behind each prefix; NaN where the weights give no number."""
+        with running():
+            return score_tree(self.text, self.checkpoint.ids, prefixes, tree)
 
     def write(self, requests: Sequence[TextRequest]) -> Writing:
         """Begin writing several texts as one batch."""
@@ -216,6 +219,13 @@ def distinct(pairs: npt.NDArray[np.uint8]) -> tuple[list[int], list[int]]:
             candidates.append(same)
         places.append(same)
     return seen, places
+
+
+def numbers(scores: list[float]) -> list[float]:
+    """The scores, if they are some. Raises `ModelError` (`model_not_finite`): garbage is never a score of a half."""
+    if not all(0.0 <= score <= 1.0 for score in scores):  # false for NaN
+        raise ModelError("the model gave no number for a score", code="model_not_finite")
+    return scores
 
 
 @contextmanager
