@@ -86,7 +86,7 @@ def _with_files(engine: Engine, quick: bool, rounds: int, targets: dict[str, flo
     except ImportError as exc:
         return {key: not_measured(name, targets[key], f"needs {exc.name}") for key, name in names.items()}
     ways: dict[str, Callable[[], dict[str, Any]]] = {
-        "4": lambda: files.later_question(engine, rounds, targets["4"], 10.0 if quick else 30.0),
+        "4": lambda: files.later_question(engine, rounds, targets["4"], 10.0 if quick else 60.0),
         "5": lambda: files.file_to_patches(rounds, targets["5"]),
         "8": lambda: files.end_to_end(engine, rounds, targets["8"], 20.0 if quick else 60.0),
     }

@@ -40,7 +40,7 @@ def write_source(folder: Path, seconds: float) -> tuple[Path, str]:
     return source, f"When can you see the {facts(clip)[0].name}?"
 
 
-def later_question(engine: Engine, rounds: int, target: float | None, seconds: float = 30.0) -> dict[str, Any]:
+def later_question(engine: Engine, rounds: int, target: float | None, seconds: float = 60.0) -> dict[str, Any]:
     """A question about a video nobody has seen, from its file, over one whose visual tokens are on disk."""
     settings = load_settings()
     with _folder() as folder:

@@ -139,7 +139,8 @@ def _run(text: TextModel, rows: Sequence[_Row], kv: Tensor, stem: int) -> Tensor
             return attention(query, key, value, causal=True)
         return attention(query, keys, values, behind[None, None])
 
-    text.forward(hidden, positions.to(text.device), attend, _show(hidden, rows))
+    nobody = torch.empty(0, dtype=torch.long, device=text.device)
+    text.forward(hidden, positions.to(text.device), attend, _show(hidden, rows), wanted=nobody)
     return kv
 
 

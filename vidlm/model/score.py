@@ -30,13 +30,14 @@ def branch_states(text: TextModel, prefixes: Sequence[Prefix], tree: Tree) -> Te
     positions = (starts[:, None] + tree.depths).to(text.device).expand(3, -1, -1)
     before = _together(text, prefixes, longest)
 
+    ends = tree.ends.to(text.device)
+
     def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         keys, values = (torch.cat([old, own], dim=2) for old, own in zip(before[layer], (key, value), strict=True))
-        return attention(query, keys, values, mask)
+        return attention(query, keys, values, mask if layer < text.layers - 1 else mask[:, :, ends])
 
     ids = tree.ids.to(text.device).expand(len(prefixes), -1)
-    hidden = text.forward(text.embed(ids), positions, attend)
-    return hidden[:, tree.ends.to(text.device)]
+    return text.forward(text.embed(ids), positions, attend, wanted=ends)
 
 
 def _together(text: TextModel, prefixes: Sequence[Prefix], longest: int) -> Tensor:

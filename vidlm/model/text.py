@@ -88,26 +88,39 @@ class TextModel:
         """`[..., D]` -> float32 `[..., vocabulary]`."""
         return F.linear(hidden, self.head).float()
 
-    def forward(self, hidden: Tensor, positions: Tensor, attend: Attend, deep: Deep = ()) -> Tensor:
-        """Last hidden states, normalised: `[B, L, D]` -> `[B, L, D]`.
+    def forward(
+        self, hidden: Tensor, positions: Tensor, attend: Attend, deep: Deep = (), wanted: Tensor | None = None
+    ) -> Tensor:
+        """Last hidden states, normalised: `[B, L, D]` -> `[B, W, D]`.
 
-        positions: int64 `[3, B, L]` (time, height, width), on this device, always ours: see `positions`.
+        positions: int64 `[3, B, L]` (time, height, width), on this device, always ours: see `positions`.  wanted: int64
+        `[W]`, the only tokens whose last states anybody reads (all, if None): the last layer then asks for no others,
+        and `attend` gets W queries there. Of a prefix none are: its last layer is only keys and values.
         """
         rows, length, _ = hidden.shape
         cos, sin = self._turns(positions)
         widths = [self.heads, self.kv_heads, self.kv_heads]
         for index, layer in enumerate(self._layers):
+            chosen = wanted if index == self.layers - 1 else None
             mixed = F.linear(self._normed(hidden, layer.norm), layer.qkv, layer.qkv_bias)
             query, key, value = torch.split(mixed.view(rows, length, sum(widths), self.head_dim), widths, dim=2)
             if layer.query_norm is not None and layer.key_norm is not None:
                 query, key = self._normed(query, layer.query_norm), self._normed(key, layer.key_norm)
-            query, key = _rotate(query, cos, sin).transpose(1, 2), _rotate(key, cos, sin).transpose(1, 2)
+            key = _rotate(key, cos, sin).transpose(1, 2)
+            if chosen is None:
+                query = _rotate(query, cos, sin).transpose(1, 2)
+            else:
+                hidden = hidden[:, chosen]
+                query = _rotate(query[:, chosen], cos[:, chosen], sin[:, chosen]).transpose(1, 2)
             seen = attend(index, query, key, value.transpose(1, 2))
-            hidden = hidden + F.linear(seen.transpose(1, 2).reshape(rows, length, -1), layer.out, layer.out_bias)
+            if hidden.shape[1] == 0:
+                return hidden
+            mixed = seen.transpose(1, 2).reshape(rows, hidden.shape[1], -1)
+            hidden = hidden + F.linear(mixed, layer.out, layer.out_bias)
             gate, up = F.linear(self._normed(hidden, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
             hidden = hidden + F.linear(F.silu(gate).mul_(up), layer.down)
             for row, start, said in deep:
-                if index < said.shape[1]:
+                if index < said.shape[1] and chosen is None:
                     hidden[row, start : start + len(said)] += said[:, index].to(hidden)
         return self._normed(hidden, self._norm)
 
@@ -128,6 +141,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     """
     rows, heads, length, width = query.shape
     shared = heads // key.shape[1]
+    if length == 0:
+        return query
     if length == 1 and not causal:
         grouped = query.reshape(rows, key.shape[1], shared, width)
         return F.scaled_dot_product_attention(grouped, key, value, attn_mask=mask).reshape(rows, heads, 1, width)
