@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from clips import H264, numbered
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_checkpoint import Recipe, write
 from sqlmodel import col, select
@@ -184,6 +184,7 @@ def test_nothing_to_see_is_nothing(engine: Engine, prepared: Prepared) -> None:
     assert not loaders()
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 150), max_size=40), first=st.integers(0, 1000))
 def test_windows_are_read_in_groups_that_hold_all_of_them_in_order(sizes: list[int], first: int) -> None:
     windows = []
@@ -308,8 +309,8 @@ def test_tokens_of_another_model_or_of_another_precision_are_not_used(
     engine: Engine, tiny_random_checkpoint: Path, store: TokenStore, tmp_path: Path, prepared: Prepared
 ) -> None:
     seen(Eyes(engine, store), prepared)
-    trained_on = write(tmp_path / "checkpoint", Recipe(), seed=1)
-    with Engine.load(str(trained_on), device="cpu") as other:
+    other_weights = write(tmp_path / "checkpoint", Recipe(), seed=1)
+    with Engine.load(str(other_weights), device="cpu") as other:
         assert other.info.revision != engine.info.revision
         check_sees_for_itself(Eyes(other, store), prepared, tmp_path / TOKENS)
     with Engine.load(str(tiny_random_checkpoint), device="cpu", dtype="bfloat16") as coarse:

@@ -41,11 +41,13 @@ def parents(tree):
     return [path[-2] if len(path) > 1 else -1 for path in paths]
 
 
+@settings(deadline=None)
 @given(continuations, limits)
 def test_every_continuation_reads_as_it_was_written_and_in_order(branches, most_tokens):
     assert read(plant(branches, most_tokens)) == branches
 
 
+@settings(deadline=None)
 @given(continuations, limits)
 def test_a_token_sees_its_ancestors_and_itself_and_stands_behind_them(branches, most_tokens):
     for tree in plant(branches, most_tokens):
@@ -56,6 +58,7 @@ def test_a_token_sees_its_ancestors_and_itself_and_stands_behind_them(branches, 
             assert parent < node
 
 
+@settings(deadline=None)
 @given(continuations, limits)
 def test_no_beginning_is_there_twice_and_no_token_in_vain(branches, most_tokens):
     for tree in plant(branches, most_tokens):
@@ -64,6 +67,7 @@ def test_no_beginning_is_there_twice_and_no_token_in_vain(branches, most_tokens)
         assert bool(tree.sees[tree.ends].any(dim=0).all())
 
 
+@settings(deadline=None)
 @given(continuations, limits)
 def test_trees_are_as_full_as_they_may_be(branches, most_tokens):
     trees = plant(branches, most_tokens)
@@ -78,6 +82,7 @@ def test_trees_are_as_full_as_they_may_be(branches, most_tokens):
     assert not left
 
 
+@settings(deadline=None)
 @given(continuations, st.integers(0, 16), limits)
 def test_an_empty_continuation_is_refused_wherever_it_stands(branches, place, most_tokens):
     with pytest.raises(ValueError, match="at least one token"):
