@@ -211,13 +211,16 @@ def _look_at(prepared: Prepared, question: str, eyes: Eyes, on_progress: Callabl
         return eyes.engine.score(eyes.prompt(visual), [request], priority=eyes.priority)
 
     looks: list[Look] = []
+    best = 0.0
     under_way: list[tuple[Window, VisualTokens, Future[list[float]]]] = []
     windows = prepared.windows
     with closing(eyes.see(prepared, windows)) as seen:
         for window, visual in zip(windows, seen, strict=True):
             under_way.append((window, visual, relevance(visual)))
             if len(under_way) == WINDOWS_AT_ONCE or window is windows[-1]:
-                closer = [_Closer(one, tokens, score.result()[0], relevance) for one, tokens, score in under_way]
+                judged = [(one, tokens, score.result()[0]) for one, tokens, score in under_way]
+                best = max(best, *(score for _, _, score in judged))
+                closer = [_Closer(*one, max(RELEVANT, BESIDE_BEST * best), relevance) for one in judged]
                 looks += [look for one in closer for look in one.looks()]
                 under_way.clear()
                 on_progress((window.index + 1) / len(windows))
@@ -232,11 +235,12 @@ class _Closer:
         window: Window,
         visual: VisualTokens,
         score: float,
+        from_score: float,
         relevance: Callable[[VisualTokens], Future[list[float]]],
     ) -> None:
         self._whole = Look(Span(window.start_s, window.end_s), score, window.index, len(visual))
         parts = cut_pairs(visual.pair_times_s, self._whole.span, CLOSER_S)
-        if score < RELEVANT or len(parts) == 1:
+        if score < from_score or len(parts) == 1:
             parts = []
         self._parts = [(span, last - first, relevance(visual.slice(first, last))) for first, last, span in parts]
 

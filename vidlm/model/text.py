@@ -106,12 +106,12 @@ class TextModel:
             query, key, value = torch.split(mixed.view(rows, length, sum(widths), self.head_dim), widths, dim=2)
             if layer.query_norm is not None and layer.key_norm is not None:
                 query, key = self._normed(query, layer.query_norm), self._normed(key, layer.key_norm)
-            key = _rotate(key, cos, sin).transpose(1, 2)
+            key = rotate(key, cos, sin).transpose(1, 2)
             if chosen is None:
-                query = _rotate(query, cos, sin).transpose(1, 2)
+                query = rotate(query, cos, sin).transpose(1, 2)
             else:
                 hidden = hidden[:, chosen]
-                query = _rotate(query[:, chosen], cos[:, chosen], sin[:, chosen]).transpose(1, 2)
+                query = rotate(query[:, chosen], cos[:, chosen], sin[:, chosen]).transpose(1, 2)
             seen = attend(index, query, key, value.transpose(1, 2))
             if hidden.shape[1] == 0:
                 return hidden
@@ -128,9 +128,10 @@ class TextModel:
         return F.rms_norm(hidden, weight.shape, weight, self._eps)
 
     def _turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin of each token's rotary angles, `[B, L, 1, hd / 2]`."""
+        """What `rotate` takes, for each token and all its heads: `[B, L, 1, hd]`."""
         angles = positions[self._axes].movedim(0, -1).float() * self._inv_freq
         cos, sin = angles.cos() * self._rope_scale, angles.sin() * self._rope_scale
+        cos, sin = torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
         return cos.to(self.dtype).unsqueeze(2), sin.to(self.dtype).unsqueeze(2)
 
 
@@ -151,10 +152,12 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
 
 
-def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding (RoFormer, arXiv 2104.09864) of `[B, L, heads, hd]`, one half turned against the other."""
-    first, second = heads.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding (RoFormer, arXiv 2104.09864) of `[..., hd]`, one half of a head turned against the other.
+
+    cos and sin have `[..., hd]` too: cos (c, c) and sin (-s, s) for the halves.
+    """
+    return torch.addcmul(heads * cos, heads.roll(heads.shape[-1] // 2, dims=-1), sin)
 
 
 def _layer(layer: Any) -> _Layer:

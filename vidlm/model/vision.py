@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidlm.model.preprocess import FrameGeometry
+from vidlm.model.text import rotate
 
 
 def cut_patches(pixels: Tensor, geometry: FrameGeometry) -> tuple[Tensor, tuple[int, int]]:
@@ -132,7 +133,8 @@ def _attention(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tens
     pairs, patches, _ = hidden.shape
     qkv: Tensor = attention.qkv(hidden)
     query, key, value = qkv.view(pairs, patches, 3, int(attention.num_heads), -1).permute(2, 0, 3, 1, 4)
-    query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+    # in float32 whatever the tower runs in
+    query, key = (rotate(heads.float(), cos, sin).to(hidden.dtype) for heads in (query, key))
     mixed = F.scaled_dot_product_attention(query, key, value)
     projection: nn.Module = attention.proj
     out: Tensor = projection(mixed.transpose(1, 2).reshape(pairs, patches, -1))
@@ -140,17 +142,11 @@ def _attention(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tens
 
 
 def _rotary(inv_freq: Tensor, grid_hw: tuple[int, int], merge: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """cos and sin, float32 `[n, head_dim]`, of each patch's row and column, in `patchify`'s order."""
+    """What `rotate` takes for each patch's row and column, in `patchify`'s order: float32 `[n, head_dim]` twice."""
     h, w = grid_hw
     y = torch.arange(h, device=device).view(h // merge, merge, 1, 1).expand(-1, -1, w // merge, merge)
     x = torch.arange(w, device=device).view(1, 1, w // merge, merge).expand(h // merge, merge, -1, -1)
     places = torch.stack([y, x], dim=-1).transpose(1, 2).reshape(h * w, 2, 1)
-    angles = (places.float() * inv_freq.to(device=device, dtype=torch.float32)).flatten(1).repeat(1, 2)
-    return angles.cos(), angles.sin()
-
-
-def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of `[P, heads, n, head_dim]`, in float32 whatever the tower runs in."""
-    wide = heads.float()
-    first, second = wide.chunk(2, dim=-1)
-    return (wide * cos + torch.cat([-second, first], dim=-1) * sin).to(heads.dtype)
+    angles = (places.float() * inv_freq.to(device=device, dtype=torch.float32)).flatten(1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
