@@ -13,10 +13,9 @@ and never from the model's own words.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +26,6 @@ from vidlm.errors import QuestionError
 from vidlm.pipeline import WINDOWS_AT_ONCE, Progress, one_line, running_engine, source_of
 from vidlm.preparation import Prepared, prepare
 from vidlm.provenance import provenance
-from vidlm.video.sampling import Window
 from vidlm.video.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ CLOSER_S: Final = 2.0
 """Length of the parts that the second look judges."""
 ANSWER_TOKENS: Final = 48
 ANSWER_PAIRS: Final = 32
-"""Frame pairs an answer is read from, about: whole windows are read."""
+"""Frame pairs an answer is read from, at most, unless a single window has more: whole windows are read."""
 ANSWER_TRIES: Final = 3
 """Single stretches of evidence that are asked for the answer, best first, before giving up."""
 NOT_FOUND: Final = "Not found in this video."
@@ -204,50 +202,54 @@ def _tries(runs: Sequence[list[Look]]) -> list[list[Look]]:
 
 
 def _look_at(prepared: Prepared, question: str, eyes: Eyes, on_progress: Callable[[float], None]) -> list[Look]:
-    """Judge all windows, and the relevant ones a second time in shorter parts."""
-    request = prompts.branch(prompts.relevance_question(question))
-
-    def relevance(visual: VisualTokens) -> Future[list[float]]:
-        return eyes.engine.score(eyes.prompt(visual), [request], priority=eyes.priority)
-
+    """Judge all windows, and those that may be evidence a second time in shorter parts."""
     looks: list[Look] = []
     best = 0.0
-    under_way: list[tuple[Window, VisualTokens, Future[list[float]]]] = []
     windows = prepared.windows
     with closing(eyes.see(prepared, windows)) as seen:
-        for window, visual in zip(windows, seen, strict=True):
-            under_way.append((window, visual, relevance(visual)))
-            if len(under_way) == WINDOWS_AT_ONCE or window is windows[-1]:
-                judged = [(one, tokens, score.result()[0]) for one, tokens, score in under_way]
-                best = max(best, *(score for _, _, score in judged))
-                closer = [_Closer(*one, max(RELEVANT, BESIDE_BEST * best), relevance) for one in judged]
-                looks += [look for one in closer for look in one.looks()]
-                under_way.clear()
-                on_progress((window.index + 1) / len(windows))
+        for first in range(0, len(windows), WINDOWS_AT_ONCE):
+            some = windows[first : first + WINDOWS_AT_ONCE]
+            visual = list(islice(seen, len(some)))
+            scores = _relevance(visual, question, eyes)
+            wholes = [
+                Look(Span(window.start_s, window.end_s), score, window.index, len(tokens))
+                for window, tokens, score in zip(some, visual, scores, strict=True)
+            ]
+            best = max(best, *scores)
+            looks += _look_closer(wholes, visual, max(RELEVANT, BESIDE_BEST * best), question, eyes)
+            on_progress((first + len(some)) / len(windows))
     return looks
 
 
-class _Closer:
-    """A window that was judged whole and, if that makes it relevant, is being judged in shorter parts."""
-
-    def __init__(
-        self,
-        window: Window,
-        visual: VisualTokens,
-        score: float,
-        from_score: float,
-        relevance: Callable[[VisualTokens], Future[list[float]]],
-    ) -> None:
-        self._whole = Look(Span(window.start_s, window.end_s), score, window.index, len(visual))
-        parts = cut_pairs(visual.pair_times_s, self._whole.span, CLOSER_S)
-        if score < from_score or len(parts) == 1:
-            parts = []
-        self._parts = [(span, last - first, relevance(visual.slice(first, last))) for first, last, span in parts]
-
-    def looks(self) -> list[Look]:
-        closer = [Look(span, score.result()[0], self._whole.window, pairs) for span, pairs, score in self._parts]
+def _look_closer(
+    wholes: Sequence[Look], visual: Sequence[VisualTokens], from_score: float, question: str, eyes: Eyes
+) -> list[Look]:
+    """Windows that scored `from_score` or more in parts of about `CLOSER_S`, the others as they are."""
+    cut = [
+        cut_pairs(tokens.pair_times_s, whole.span, CLOSER_S) if whole.score >= from_score else []
+        for whole, tokens in zip(wholes, visual, strict=True)
+    ]
+    cut = [parts if len(parts) > 1 else [] for parts in cut]
+    shown = [tokens.slice(first, last) for parts, tokens in zip(cut, visual, strict=True) for first, last, _ in parts]
+    scores = iter(_relevance(shown, question, eyes))
+    looks: list[Look] = []
+    for whole, parts in zip(wholes, cut, strict=True):
+        closer = [Look(span, next(scores), whole.window, last - first) for first, last, span in parts]
         # what takes longer than a part to be seen (a movement, an order) shows in none of them: keep the whole
-        return closer if any(look.score >= RELEVANT for look in closer) else [self._whole]
+        looks += closer if any(look.score >= RELEVANT for look in closer) else [whole]
+    return looks
+
+
+def _relevance(visual: Sequence[VisualTokens], question: str, eyes: Eyes) -> list[float]:
+    """P(Yes) of "does this part show what the question is about?" for each part."""
+    request = prompts.branch(prompts.relevance_question(question))
+    shown = [eyes.prompt(tokens) for tokens in visual]
+    asked = eyes.engine.score_all(shown, [request], priority=eyes.priority)
+    try:
+        return [future.result()[0] for future in asked]
+    finally:
+        for future in asked:  # nothing to those that are done
+            future.cancel()
 
 
 def _read_answer(prepared: Prepared, evidence: Sequence[Look], question: str, eyes: Eyes) -> Generation:
@@ -261,7 +263,9 @@ def _read_answer(prepared: Prepared, evidence: Sequence[Look], question: str, ey
     for index, group in groupby(evidence, key=lambda look: look.window):
         looks = list(group)
         span = Span(looks[0].span.start_s, looks[-1].span.end_s)
-        wholes.append(Look(span, max(look.score for look in looks), index, sum(look.pairs for look in looks)))
+        window = prepared.windows[index]
+        pairs = -(-(window.last_frame - window.first_frame) // eyes.engine.info.geometry.temporal_patch_size)
+        wholes.append(Look(span, max(look.score for look in looks), index, pairs))
     read = {look.window for look in around_peak(wholes, ANSWER_PAIRS)}
     times_s: list[float] = []
     clips: list[Clip] = []

@@ -24,7 +24,7 @@ from vidlm.config import Settings
 from vidlm.domain import FrameBatch, Segment
 from vidlm.errors import ModelError, ToolError
 from vidlm.jobs import life
-from vidlm.model import engine as engines
+from vidlm.model import scheduler
 from vidlm.model.embeddings import TokenStore
 from vidlm.model.engine import Engine
 from vidlm.model.prefix import Prefix, VisualTokens
@@ -511,8 +511,8 @@ def test_what_on_segment_raises_cancels_what_is_under_way(
     model: VideoModel, prepared: Prepared, store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows are worked on one by one here and the second prompt is held, so all but the first of them wait."""
-    monkeypatch.setitem(engines.ROWS, "cpu", 1)
-    monkeypatch.setattr(engines, "PROMPTS", 1)
+    monkeypatch.setitem(scheduler.ROWS, "cpu", 1)
+    monkeypatch.setattr(scheduler, "PROMPTS", 1)
     gone_on, opened, really_open = threading.Event(), [], model.open_many
 
     def hold(prompts: Sequence[Any]) -> list[Prefix]:

@@ -1,5 +1,6 @@
 """The house stands as drawn: imports point down, and what has to be light is light."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,16 @@ def test_packages_hold_no_code_in_their_init() -> None:
     for init in [*ROOT.glob("vidlm/*/__init__.py"), ROOT / "api/__init__.py", ROOT / "workers/__init__.py"]:
         lines = [line for line in init.read_text().splitlines() if line.startswith(("import ", "from "))]
         assert lines == [], init
+
+
+def test_the_model_needs_little_and_runs_where_little_is_installed() -> None:
+    """`vidlm/model` imports torch, transformers, what these bring along, and vidlm's own values and errors."""
+    allowed = {"torch", "transformers", "numpy", "safetensors", "huggingface_hub", *sys.stdlib_module_names}
+    ours = {"vidlm.domain", "vidlm.errors"}
+    for file in (ROOT / "vidlm" / "model").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for name in names:
+                fine = name in ours or name.startswith("vidlm.model") or name.split(".")[0] in allowed - {"vidlm"}
+                assert fine, f"{file.name} imports {name}"

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from vidlm.errors import CheckpointError
 from vidlm.model.checkpoint import load
 from vidlm.model.folder import identify, locate
+from vidlm.model.video_model import VideoModel
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,18 @@ def yes_and_no_alike(folder):
     edit(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
 
 
+def yes_in_two_tokens(folder):
+    """A tokenizer that has no word for Yes."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"] = [merge for merge in tokenizer["model"]["merges"] if "".join(merge) != "Yes"]
+    write_json(folder / "tokenizer.json", tokenizer)
+    edit(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+
+
+def another_activation(folder):
+    edit(folder / "config.json", hidden_act="gelu")
+
+
 FAULTS = {
     "no config": (remove("config.json"), r"has no config\.json"),
     "config is no JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json"),
@@ -121,6 +134,8 @@ FAULTS = {
     "other marker ids": (lambda f: edit(f / "config.json", video_token_id=3), r"<\|video_pad\|>"),
     "a marker missing": (without_a_marker, r"<\|video_pad\|>"),
     "yes is no": (yes_and_no_alike, "Yes and No"),
+    "yes is two tokens": (yes_in_two_tokens, "Yes with 2 tokens"),
+    "another activation": (another_activation, "'gelu'"),
 }
 
 
@@ -128,7 +143,7 @@ FAULTS = {
 def test_faults_are_said_in_one_sentence(folder, fault, words):
     fault(folder)
     with pytest.raises(CheckpointError, match=words) as caught:
-        load(str(folder), device="cpu")
+        VideoModel.load(str(folder), device="cpu")
     assert "\n" not in caught.value.detail
     assert str(folder.parent) not in caught.value.detail  # a host's paths are nobody's business
 

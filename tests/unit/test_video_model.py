@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_checkpoint import RECIPES, PlainLibrary, write
 
 from vidlm.domain import FrameBatch
 from vidlm.errors import ModelError
 from vidlm.model import checkpoint as checkpoints
 from vidlm.model import video_model
-from vidlm.model.prefix import VisualTokens
-from vidlm.model.video_model import VideoModel
-from vidlm.model.vision import patchify
+from vidlm.model.prefix import Prefix, VisualTokens
+from vidlm.model.video_model import VideoModel, distinct
+from vidlm.model.vision import encode_pairs, patchify
 
 QUESTIONS = ["Is there a fire?", "No", "Does this part show a person holding a knife? Answer Yes or No.\n", "the the"]
 REQUEST = "Describe this.<|im_end|>\n<|im_start|>assistant\n"
@@ -185,3 +187,71 @@ def test_what_torch_refuses_is_a_model_error_and_harms_nothing(one):
     with pytest.raises(ModelError, match="failed"):
         one.model.open([0], alien)
     assert one.model.score(prefix, QUESTIONS) == before
+
+
+def test_identical_pairs_are_seen_once_and_come_out_the_same(one, monkeypatch):
+    frames = one.frames(8, seed=5)
+    still = FrameBatch(np.concatenate([frames.pixels[:2]] * 3 + [frames.pixels]), np.arange(14) * 0.5)
+    sizes = []
+    encode = one.model.tower.encode
+    monkeypatch.setattr(one.model.tower, "encode", lambda pixels: sizes.append(len(pixels)) or encode(pixels))
+    tokens = one.model.encode(still).tokens
+    assert sizes == [8]
+    assert all(torch.equal(tokens[index], tokens[0]) for index in (1, 2, 3))
+    torch.testing.assert_close(tokens[3:], one.model.encode(frames).tokens)
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.integers(0, 3), min_size=1, max_size=12))
+def test_distinct_pairs(values):
+    pairs = np.stack([np.full((2, 4, 4, 3), value, np.uint8) for value in values])
+    seen, places = distinct(pairs)
+    assert [values[index] for index in seen] == list(dict.fromkeys(values))
+    assert [values[seen[place]] for place in places] == values
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [("float32", 1e-4), ("bfloat16", 3e-2)])
+def test_folding_the_normalisation_into_the_weights_changes_nothing(one, tmp_path, dtype, apart):
+    folder = write(tmp_path / "random", RECIPES["tied, flat config"])
+    model = VideoModel(checkpoints.load(str(folder), "cpu", dtype))
+    frames = one.frames(6)
+    rows, grid = patchify(torch.from_numpy(frames.pixels), model.info.geometry)
+    with torch.no_grad():
+        expected = encode_pairs(model.checkpoint.model.model.visual.float(), rows, grid)
+    tokens = VideoModel(checkpoints.load(str(folder), "cpu", dtype)).encode(frames).tokens.float()
+    assert float((tokens - expected).abs().max() / expected.abs().max()) < apart
+
+
+def test_texts_of_any_number_and_length_are_what_each_would_be_alone(one):
+    prefixes = [one.model.open(one.parts(pairs), one.model.encode(one.frames(2 * pairs))) for pairs in (1, 3, 2)]
+    branches = [(prefix, suffix) for prefix in prefixes for suffix in (REQUEST, "Yes", "why? " * 9 + REQUEST)]
+    together = one.model.generate_many(branches, max_new_tokens=7)
+    for branch, said in zip(branches, together, strict=True):
+        alone = one.model.generate(*branch, max_new_tokens=7)
+        assert said.token_ids == alone.token_ids
+        assert said.confidence == pytest.approx(alone.confidence, abs=1e-5)
+    assert one.model.generate_many([], max_new_tokens=7) == []
+
+
+def test_room_is_used_again_and_never_with_garbage_in_it(one):
+    rooms = one.model.rooms
+    rooms.clear()
+    prefix = one.model.open(["hello"], None)
+    said = one.model.generate(prefix, REQUEST, max_new_tokens=3)
+    (room,) = rooms._free
+    assert one.model.generate(prefix, REQUEST, max_new_tokens=3) == said
+    assert rooms._free == [room]
+    hollow = Prefix(torch.full_like(prefix.kv, float("nan")), prefix.next_position)
+    with pytest.raises(ModelError) as caught:
+        one.model.generate(hollow, REQUEST, max_new_tokens=3)
+    assert caught.value.code == "model_not_finite"
+    assert rooms._free == []
+    assert one.model.generate(prefix, REQUEST, max_new_tokens=3) == said
+
+
+def test_scores_that_are_no_numbers_are_an_error(one):
+    prefix = one.model.open(["hello"], None)
+    hollow = Prefix(torch.full_like(prefix.kv, float("nan")), prefix.next_position)
+    with pytest.raises(ModelError) as caught:
+        one.model.score(hollow, QUESTIONS)
+    assert caught.value.code == "model_not_finite"

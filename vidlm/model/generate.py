@@ -145,7 +145,7 @@ def _captured(room: Room) -> torch.cuda.CUDAGraph | None:
         torch.cuda.current_stream().wait_stream(side)
         room.reset()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads go on using the device
             room._step()
     except torch.OutOfMemoryError:
         raise

@@ -71,7 +71,7 @@ class VideoModel:
     @classmethod
     def load(cls, model: str, *, device: str = "auto", dtype: str = "auto") -> VideoModel:
         """Load a checkpoint folder or hub id; see `checkpoint.load`. Raises `CheckpointError`."""
-        with running():
+        with translated():
             return cls(checkpoints.load(model, device, dtype))
 
     @property
@@ -230,10 +230,16 @@ def numbers(scores: list[float]) -> list[float]:
 
 @contextmanager
 def running() -> Iterator[None]:
-    """Inference mode; torch's failures (out of memory, a dead device) leave as `ModelError`."""
+    """Inference mode, with torch's failures `translated`."""
+    with translated(), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Torch's failures (out of memory, a dead device) leave as `ModelError`."""
     try:
-        with torch.inference_mode():
-            yield
+        yield
     except torch.OutOfMemoryError as exc:
         raise ModelError("the model ran out of memory", code="model_out_of_memory") from exc
     except RuntimeError as exc:
