@@ -22,7 +22,7 @@ from vidlm.model.video_model import VideoModel
 from vidlm.moderation.policies import load_policies
 
 POLICY_COUNTS = (1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 64)
-SEGMENT_COUNTS = (1, 2, 4, 8, 16)
+SEGMENT_COUNTS = (1, 2, 4, 8)
 LENGTHS_S = (10, 30, 60, 300, 900, 3600)
 
 

@@ -42,7 +42,7 @@ def main() -> int:
     device = "cpu" if device == "auto" else device
     geometry = options.geometry or ("2b" if device.startswith("cuda") else "tiny")
     checkpoint = load_checkpoint(geometry, device, options.dtype)
-    segments = options.segments or (1 if options.quick else 6 if device.startswith("cuda") else 2)
+    segments = options.segments or (2 if options.quick else 6)
     rounds = options.rounds or (1 if options.quick else 3)
     setting = make_setting(checkpoint, geometry, options.load, segments)
     targets = TARGETS[geometry]
@@ -151,7 +151,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./run bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one segment, one round, no curves")
+    parser.add_argument("--quick", action="store_true", help="two segments instead of a minute, one round, no curves")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--geometry", choices=GEOMETRIES, help="tiny: the embedded model; 2b, 7b: random weights")
