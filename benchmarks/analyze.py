@@ -31,11 +31,10 @@ POLICIES: Final = 12
 
 def main() -> None:
     settings = load_settings()
-    engine = load_engine(None, settings)
     built_in = load_policies()
     policies = PolicySet(built_in.version, built_in.policies[:POLICIES])
     seconds: dict[str, list[float]] = {"preparing": [], "analyzing": [], "finishing": []}
-    with tempfile.TemporaryDirectory() as folder:
+    with load_engine(None, settings) as engine, tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "ten.mp4"
         clip = sample_clip(np.random.default_rng(EVAL_SEEDS.start), duration_s=10.0)
         encode_clip(clip, source, height=240, width=320, fps=15, audio=False)

@@ -45,7 +45,7 @@ def main() -> int:
     segments = options.segments or (2 if options.quick else 6)
     rounds = options.rounds or (1 if options.quick else 3)
     setting = make_setting(checkpoint, geometry, options.load, segments)
-    targets = TARGETS[geometry]
+    wanted = set(options.only or [*TARGETS[geometry], *([] if options.quick else ["curves"])])
     with Engine(VideoModel(checkpoint)) as engine:
         found = jobs.gate(engine, setting)
         _say("gate", found)
@@ -54,27 +54,33 @@ def main() -> int:
             "segments": segments, "rounds": rounds, "dtype": str(checkpoint.dtype).removeprefix("torch."),
             "gate": found, "metrics": {},
         }  # fmt: skip
+        if options.only and options.json and options.json.is_file():
+            document = json.loads(options.json.read_text(encoding="utf-8")) | {"gate": found}
         if not found["passed"]:
             _write(document, options.json)
             print("the ways do not say the same: nothing was timed", file=sys.stderr)
             return 1
-        metrics = document["metrics"]
-        metrics |= jobs.compare(engine, setting, rounds, targets)
-        _say("1 to 3", metrics)
-        metrics |= _with_files(engine, options.quick, rounds, targets)
+        metrics: dict[str, Any] = document["metrics"]
+        if wanted & {"1", "2", "3"}:
+            metrics |= jobs.compare(engine, setting, rounds, TARGETS[geometry])
+            _say("1 to 3", metrics)
+        metrics |= _with_files(engine, wanted, options.quick, rounds, TARGETS[geometry])
         model = VideoModel(checkpoint)
-        metrics["6"] = kernels.tower(setting, model, rounds, targets["6"])
         rows = 96 if device.startswith("cuda") else 16
-        metrics["7"] = kernels.decoding(setting, model, rounds, rows, targets["7"])
-        _say("6 and 7", {key: metrics[key] for key in "67"})
-        if not options.quick:
+        if "6" in wanted:
+            metrics["6"] = kernels.tower(setting, model, rounds, TARGETS[geometry]["6"])
+        if "7" in wanted:
+            metrics["7"] = kernels.decoding(setting, model, rounds, rows, TARGETS[geometry]["7"])
+        if "curves" in wanted:
             document["curves"] = _curves(engine, setting, options.load, rounds)
     document["metrics"] = dict(sorted(metrics.items()))
     _write(document, options.json)
     return 0
 
 
-def _with_files(engine: Engine, quick: bool, rounds: int, targets: dict[str, float | None]) -> dict[str, Any]:
+def _with_files(
+    engine: Engine, wanted: set[str], quick: bool, rounds: int, targets: dict[str, float | None]
+) -> dict[str, Any]:
     """Metrics that need decoders; a machine may have a GPU and nothing to decode with."""
     names = {
         "4": "a later question: from the file, over from stored visual tokens",
@@ -91,8 +97,8 @@ def _with_files(engine: Engine, quick: bool, rounds: int, targets: dict[str, flo
         "8": lambda: files.end_to_end(engine, rounds, targets["8"], 20.0 if quick else 60.0),
     }
     found = {}
-    for key, way in ways.items():
-        found[key] = way()
+    for key in sorted(wanted & set(ways)):
+        found[key] = ways[key]()
         _say(key, found[key])
     return found
 
@@ -158,6 +164,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--load", choices=LOADS, default="B", help="A: 280x504 at 1 a second; B: 448x448 at 2")
     parser.add_argument("--segments", type=int, help="of ten seconds each")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument(
+        "--only", nargs="+", metavar="N", choices=[*TARGETS["tiny"], "curves"], help="measure these, keep FILE's others"
+    )
     parser.add_argument("--json", type=Path, help="write the document here instead of standard output")
     return parser.parse_args()
 

@@ -70,7 +70,10 @@ def consume(settings: Settings, queues: list[Queue]) -> int:
         loglevel="INFO",
         quiet=True,
     )
-    worker.start()
+    try:
+        worker.start()
+    finally:
+        runtime.close()
     return int(worker.exitcode or 0)
 
 

@@ -51,6 +51,12 @@ class Runtime:
                 self._engine = load_engine(None, self.settings)
             return self._engine
 
+    def close(self) -> None:
+        """End the engine's thread; nothing can be asked of it any more."""
+        with self._loading:
+            if self._engine is not None:
+                self._engine.close()
+
     def eyes(self, *, urgent: bool = False) -> Eyes:
         """The engine with the tokens that were kept on disk, for a span or, urgently, for a question."""
         from vidlm.model.engine import Priority  # noqa: PLC0415  torch: not for the relay
