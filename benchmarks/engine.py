@@ -64,7 +64,7 @@ def main() -> int:
         if wanted & {"1", "2", "3"}:
             metrics |= jobs.compare(engine, setting, rounds, TARGETS[geometry])
             _say("1 to 3", metrics)
-        metrics |= _with_files(engine, wanted, options.quick, rounds, TARGETS[geometry])
+        metrics |= _with_files(engine, wanted, rounds, TARGETS[geometry])
         model = VideoModel(checkpoint)
         rows = 96 if device.startswith("cuda") else 16
         if "6" in wanted:
@@ -78,9 +78,7 @@ def main() -> int:
     return 0
 
 
-def _with_files(
-    engine: Engine, wanted: set[str], quick: bool, rounds: int, targets: dict[str, float | None]
-) -> dict[str, Any]:
+def _with_files(engine: Engine, wanted: set[str], rounds: int, targets: dict[str, float | None]) -> dict[str, Any]:
     """Metrics that need decoders; a machine may have a GPU and nothing to decode with."""
     names = {
         "4": "a later question: from the file, over from stored visual tokens",
@@ -92,9 +90,9 @@ def _with_files(
     except ImportError as exc:
         return {key: not_measured(name, targets[key], f"needs {exc.name}") for key, name in names.items()}
     ways: dict[str, Callable[[], dict[str, Any]]] = {
-        "4": lambda: files.later_question(engine, rounds, targets["4"], 10.0 if quick else 60.0),
+        "4": lambda: files.later_question(engine, rounds, targets["4"]),
         "5": lambda: files.file_to_patches(rounds, targets["5"]),
-        "8": lambda: files.end_to_end(engine, rounds, targets["8"], 20.0 if quick else 60.0),
+        "8": lambda: files.end_to_end(engine, rounds, targets["8"]),
     }
     found = {}
     for key in sorted(wanted & set(ways)):
