@@ -222,6 +222,7 @@ def test_cancelled_work_is_not_done(engine, model, monkeypatch):
     assert waiting.cancel()
     assert running.cancel()  # in the middle: its step ends, its result is dropped
     gate.opened.set()
+    assert wait([waiting, running], 30).not_done == set()  # whoever waits for several is told, too
     with pytest.raises(CancelledError):
         waiting.result(30)
     assert engine.encode(noise(2)).result(30)

@@ -73,6 +73,7 @@ class Scheduler:
         """Let go of what was cancelled or is late, wherever it stands."""
         for work in lane.all():
             if work.future.cancelled():
+                work.future.set_running_or_notify_cancel()  # only then do `wait` and `as_completed` take it for done
                 self._end(lane, work, "cancelled")
             elif work.seconds_left() == 0.0:
                 self._fail(lane, work, DeadlineError("the request was not done by its deadline"))
