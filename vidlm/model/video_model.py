@@ -160,7 +160,7 @@ class VideoModel:
     def encode_pairs(self, pairs: npt.NDArray[np.uint8]) -> Tensor:
         """Visual tokens `[P, n, D]` of whole pairs, in one call of the tower. Identical pairs are seen once."""
         seen, places = distinct(pairs)
-        pixels = torch.from_numpy(np.ascontiguousarray(pairs[seen])).flatten(0, 1)
+        pixels = torch.from_numpy(pairs if len(seen) == len(pairs) else pairs[seen]).flatten(0, 1)
         with running():
             tokens, _ = self.tower.encode(pixels.to(self.text.device, non_blocking=True))
             return tokens if len(seen) == len(pairs) else tokens[torch.tensor(places, device=tokens.device)]
