@@ -18,10 +18,10 @@ from vidlm.model.lanes import Work
 class StepMetrics:
     """Calls of one kind: how many, over how many items in all and at most at once, and for how long."""
 
-    steps: int
-    items: int
-    most_items: int
-    seconds: float
+    steps: int = 0
+    items: int = 0
+    most_items: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,6 @@ class EngineMetrics:
 
 
 @dataclass(slots=True)
-class _Steps:
-    steps: int = 0
-    items: int = 0
-    most_items: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
 class Meters:
     """Counters, changed by the engine's thread only, but for `ended`, which the engine's lock guards."""
 
@@ -61,7 +53,7 @@ class Meters:
     tokens: Counter[str] = field(default_factory=Counter)
     out_of_memory: int = 0
     _requests: Counter[str] = field(default_factory=Counter)
-    _steps: dict[str, _Steps] = field(default_factory=dict)
+    _steps: dict[str, StepMetrics] = field(default_factory=dict)
     _waits: int = 0
     _waited_s: float = 0.0
     _waited_most_s: float = 0.0
@@ -85,11 +77,13 @@ class Meters:
         try:
             yield
         finally:
-            counted = self._steps.setdefault(kind, _Steps())
-            counted.steps += 1
-            counted.items += items
-            counted.most_items = max(counted.most_items, items)
-            counted.seconds += time.perf_counter() - began_s
+            so_far = self._steps.get(kind, StepMetrics())
+            self._steps[kind] = StepMetrics(
+                so_far.steps + 1,
+                so_far.items + items,
+                max(so_far.most_items, items),
+                so_far.seconds + time.perf_counter() - began_s,
+            )
 
     def read(self, waiting: dict[str, int]) -> EngineMetrics:
         on_cuda = self.device.type == "cuda"
@@ -97,10 +91,7 @@ class Meters:
             requests=dict(self._requests),
             waiting=waiting,
             tokens=dict(self.tokens),
-            steps={
-                kind: StepMetrics(own.steps, own.items, own.most_items, own.seconds)
-                for kind, own in list(self._steps.items())
-            },
+            steps=dict(self._steps),
             waited_mean_s=self._waited_s / self._waits if self._waits else 0.0,
             waited_most_s=self._waited_most_s,
             out_of_memory=self.out_of_memory,
