@@ -7,21 +7,18 @@ from typing import Any
 
 import pytest
 from clips import H264, numbered
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, select, update
+from worker_helpers import accept, fresh_runtime, owed, run_all
 
 import vidlm
 from vidlm import preparation
-from vidlm.config import Settings
 from vidlm.domain import to_document
 from vidlm.jobs import life
 from vidlm.jobs.claims import Claim
 from vidlm.moderation.policies import load_policies
 from vidlm.queue import Task
-from vidlm.store.blobs import BlobStore
-from vidlm.store.columns import new_id
-from vidlm.store.engine import migrate
 from vidlm.store.queries import find_document
-from vidlm.store.tables import DEFAULT_TENANT, Job, Outbox, Question, SegmentRow, SpanWork, Video
+from vidlm.store.tables import DEFAULT_TENANT, Job, Question, SegmentRow, SpanWork, Video
 from vidlm.video import sandbox
 from workers import tasks
 from workers.runtime import Runtime
@@ -36,43 +33,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runtime(tmp_path: Path, tiny_random_checkpoint: Path, few_policies: Path) -> Iterator[Runtime]:
-    settings = Settings(
-        data=tmp_path / "data",
-        model=str(tiny_random_checkpoint),
-        policies=few_policies,
-        device="cpu",
-        span_s=4.0,
-        segment_max_s=4.0,
-    )
-    migrate(settings.sql_url)
-    runtime = Runtime(settings)
-    yield runtime
-    runtime.database.close()
-
-
-def accept(runtime: Runtime, data: bytes, filename: str = "a.mp4") -> Job:
-    video_id = new_id("vid")
-    with BlobStore(runtime.settings.data).incoming() as incoming:
-        incoming.write(data)
-        blob = incoming.commit(video_id)
-    with runtime.database.write() as session:
-        return life.accept(
-            session, video_id=video_id, tenant_id=DEFAULT_TENANT, actor="key_test", filename=filename, blob=blob
-        )
-
-
-def owed(runtime: Runtime) -> list[tuple[Task, str]]:
-    with runtime.database.read() as session:
-        rows = session.exec(select(Outbox).order_by(col(Outbox.id))).all()
-        return [(Task(row.task), row.target_id) for row in rows]
-
-
-def run_all(runtime: Runtime) -> list[str]:
-    """Do what is owed until nothing is; what each piece of work said."""
-    said = []
-    while todo := owed(runtime):
-        said += [work(runtime, task, target) for task, target in todo]
-    return said
+    with fresh_runtime(tmp_path / "data", tiny_random_checkpoint, few_policies, span_s=4.0) as runtime:
+        yield runtime
 
 
 def job_now(runtime: Runtime, job: Job) -> Job:
