@@ -5,6 +5,7 @@
     |   |-- MediaError              a video that cannot be analysed (see MEDIA_CODES)
     |   |-- PolicyError             a policy file or policy text that does not make sense
     |   |-- QuestionError           a question that cannot be asked (empty, too long)
+    |   |-- DatasetError            labels or a benchmark's files that cannot be used: which file, which line, why
     |-- ServiceError                ours: retried, then the job ends `failed(code)`
     |   |-- ToolError               ffmpeg or a child process failed for a reason that is not the file's
     |   |-- CheckpointError         a model folder that cannot be loaded (missing, incomplete, another architecture)
@@ -79,6 +80,12 @@ class QuestionError(InputError):
     """A question that cannot be asked."""
 
     code = "invalid_question"
+
+
+class DatasetError(InputError):
+    """Labels or a benchmark's files that cannot be used: `detail` says which file and line, and why."""
+
+    code = "invalid_dataset"
 
 
 class ServiceError(VidlmError):

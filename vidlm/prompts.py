@@ -15,6 +15,7 @@ enter a prompt.
 """
 
 import re
+import string
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,9 +30,13 @@ Part = str | int
 NOT_SHOWN: Final = "It is not shown."
 """What a model answers when the part does not show what was asked about."""
 
+LETTERS: Final = string.ascii_uppercase
+"""What stands before the options of a choice, in order."""
+
 _SYSTEM: Final = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 _USER: Final = "<|im_start|>user\n"
 _ASSISTANT: Final = "<|im_end|>\n<|im_start|>assistant\n"
+_NEXT: Final = "<|im_end|>\n<|im_start|>user\n"
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*s\b")
 _SPECIAL: Final = re.compile(r"<\|(.*?)\|>")
 
@@ -53,9 +58,17 @@ def text_prefix() -> list[Part]:
     return [_SYSTEM + _USER]
 
 
-def branch(request: str) -> str:
-    """A request as it follows a prefix. Control tokens inside `request` are defused: users' words are only words."""
-    return _SPECIAL.sub(r"<\1>", request) + _ASSISTANT
+def branch(request: str, history: Sequence[tuple[str, str]] = ()) -> str:
+    """A request as it follows a prefix. Control tokens inside it are defused: users' words are only words.
+
+    `history`: (question, answer) of the conversation so far, oldest first; the request may say "it" of what they name.
+    """
+    said = [_defused(answer_request(question)) + _ASSISTANT + _defused(answer) + _NEXT for question, answer in history]
+    return "".join(said) + _defused(request) + _ASSISTANT
+
+
+def _defused(text: str) -> str:
+    return _SPECIAL.sub(r"<\1>", text)
 
 
 def caption_request() -> str:
@@ -75,6 +88,22 @@ def relevance_question(question: str) -> str:
 
 def answer_request(question: str) -> str:
     return f"Question: {question}\nAnswer in a few words, or: {NOT_SHOWN}"
+
+
+def choice_request(question: str, options: Sequence[str]) -> str:
+    """A question with its options under letters, at most as many as there are `LETTERS`; one of them is wanted."""
+    lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
+    return f"Question: {question}\n{lines}\nAnswer with the letter of the right option."
+
+
+def yes_no_request(question: str) -> str:
+    """A question whose answer is yes or no, in the words that policies are asked in."""
+    return f"{question} Answer Yes or No."
+
+
+def moment_question(sentence: str) -> str:
+    """The question that asks when a sentence is true, as a user would put it."""
+    return f"When is this shown: {sentence.rstrip('. ')}?"
 
 
 def summary_request(captions: Sequence[tuple[float, str]]) -> str:

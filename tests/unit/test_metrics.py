@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidlm.domain import Span
-from vidlm.toyworld import metrics
+from vidlm.evaluation import metrics
 
 scored = st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=40)
 

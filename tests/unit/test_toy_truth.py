@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidlm import prompts
-from vidlm.toyworld import questions, tasks, texts, truth, world
+from vidlm.toyworld import composed, questions, tasks, texts, truth, world
 from vidlm.toyworld.scene import COLOURS, HAZARDS, KINDS, Actor, Clip, Scene
 
 
@@ -78,7 +78,7 @@ def test_policy_turns_tell_the_truth_and_never_ask_held_out_pairs(seed: int) -> 
         if turn.kind == "policy":
             assert turn.answer == tasks.yes_no(asked[turn.request] in holding)
         if turn.kind == "composed":
-            assert not any(f"{colour} {kind}" in turn.request for colour, kind in tasks.HELD_OUT)
+            assert not any(f"{colour} {kind}" in turn.request for colour, kind in composed.HELD_OUT)
 
 
 def test_worlds_are_the_same_for_the_same_seed_and_hold_only_known_things() -> None:

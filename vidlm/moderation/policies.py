@@ -6,9 +6,10 @@ Knows the file's format and what makes a policy sensible; knows nothing of model
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Container, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +88,20 @@ def policy_set(policies: tuple[Policy, ...]) -> PolicySet:
         raise PolicyError("no policy is enabled")
     canonical = json.dumps([to_document(policy) for policy in enabled], sort_keys=True, ensure_ascii=False)
     return PolicySet(hashlib.sha256(canonical.encode()).hexdigest()[:12], enabled)
+
+
+def custom_policy(words: str, taken: Container[str] = ()) -> Policy:
+    """A policy in plain words alone ("a person on a roof"): for review from 0.5 on, never blocking by itself.
+
+    Its id is made from the words and is none of the `taken` ones. Raises `PolicyError` for words no policy could have.
+    """
+    name = "_".join(re.findall(r"[a-z0-9]+", words.lower()))[:40].strip("_")
+    stem = f"custom.{name}" if name[:1].isalpha() else f"custom.words_{name}".rstrip("_")
+    ids = (stem if number == 1 else f"{stem}_{number}" for number in itertools.count(1))
+    identity = next(identity for identity in ids if identity not in taken)
+    title = " ".join(words.split())[: _MAX_CHARS["title"]]
+    row = {"id": identity, "title": title, "blocked": words, "severity": "low", "review": 0.5, "block": "never"}
+    return _policy(row, 1)
 
 
 def _policy(row: Any, number: int) -> Policy:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vidlm.toyworld import sdf
-from vidlm.toyworld.pen import Pen
+from vidlm.toyworld.pen import Pen, ends
 from vidlm.toyworld.scene import COLOURS, RGB
 
 Paint = Callable[[Pen, RGB], None]
@@ -68,7 +68,7 @@ def car(pen: Pen, colour: RGB) -> None:
     lamp = pen.within(1.3, 0.0, 1.6, 0.3)
     lamp.fill(sdf.box(lamp.x, lamp.y, (1.32, 0.02), (1.52, 0.24)), (255.0, 244.0, 190.0))
     for cx in (-0.88, 0.88):
-        wheel = pen.within(cx - 0.42, 0.2, cx + 0.42, 1)
+        wheel = pen.within(cx - 0.42, 0.15, cx + 0.42, 1)
         around = sdf.circle(wheel.x, wheel.y, cx, 0.58, 0.0)
         wheel.fill(around - np.float32(0.41), TYRE)
         wheel.fill(around - np.float32(0.18), (190.0, 192.0, 196.0))
@@ -137,22 +137,26 @@ def figure(
 
     ``lean`` shifts the head to the right, ``stride`` sets the feet apart.
     """
-    x, y = pen.x - cx, pen.y
-    legs = sdf.union(
-        sdf.capsule(x, y, (-0.11, 0.2), (-stride, 0.87), 0.11), sdf.capsule(x, y, (0.11, 0.2), (stride, 0.87), 0.11)
-    )
-    pen.fill(legs, TROUSERS, outline=True)
+    body = pen.moved(cx, 0.0)
+    lower = body.within(-stride - 0.11, 0.09, stride + 0.11, 0.98)
+    legs = [sdf.capsule(lower.x, lower.y, (side * 0.11, 0.2), (side * stride, 0.87), 0.11) for side in (-1, 1)]
+    lower.fill(sdf.union(*legs), TROUSERS, outline=True)
+    reach = max(0.34, *(abs(end) for hand_x, _ in hands for end in ends(hand_x))) + 0.09
+    upper = body.within(-reach, -1.0, reach, 0.41)
+    x, y = upper.x, upper.y
     arms = [
         sdf.capsule(x, y, (side * 0.22 + 0.6 * lean, -0.36), (hand_x, hand_y), 0.09)
         for side, (hand_x, hand_y) in zip((-1.0, 1.0), hands, strict=True)
     ]
     torso = sdf.capsule(x, y, (0.6 * lean, -0.26), (0.0, 0.16), 0.25)
-    pen.fill(sdf.union(torso, *arms), shirt, outline=True)
+    upper.fill(sdf.union(torso, *arms), shirt, outline=True)
     for hand_x, hand_y in hands:
-        pen.fill(sdf.circle(x, y, hand_x, hand_y, 0.11), SKIN)
-    head = sdf.circle(x, y, lean, -0.74, 0.24)
-    pen.fill(head, SKIN, outline=True)
-    pen.fill(sdf.both(head, y + np.float32(0.8)), HAIR)
+        hand = body.around(hand_x, hand_y, 0.11)
+        hand.fill(sdf.circle(hand.x, hand.y, hand_x, hand_y, 0.11), SKIN)
+    top = body.around(lean, -0.74, 0.24)
+    head = sdf.circle(top.x, top.y, lean, -0.74, 0.24)
+    top.fill(head, SKIN, outline=True)
+    top.fill(sdf.both(head, top.y + np.float32(0.8)), HAIR)
 
 
 def person(pen: Pen, colour: RGB) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,16 +12,36 @@ import torch
 from torch import Tensor
 
 from vidlm.toyworld import draw
-from vidlm.toyworld.rows import Rows, Vocabulary, sample_rows, sample_text_rows
-from vidlm.toyworld.windows import PAIRS_MOST, cell_labels, describe, sample_window, shown_at, soften
+from vidlm.toyworld.rows import PLAIN, Roughness, Rows, Vocabulary, sample_rows, sample_text_rows
+from vidlm.toyworld.windows import cell_labels, describe, sample_window, shown_at, soften
 from vidlm.toyworld.world import Rng
 
 SIZES: Final = ((84, 112), (84, 140), (112, 112), (112, 84), (140, 84))
 SIZE_SHARES: Final = (0.34, 0.26, 0.16, 0.12, 0.12)
 """(height, width) of frames as the model sees them, for 4:3, 16:9, square and portrait sources."""
 
-PAIRS: Final = tuple(range(1, PAIRS_MOST + 1))
-PAIR_SHARES: Final = (0.06, 0.10, 0.13, 0.15, 0.15, 0.13, 0.10, 0.08, 0.05, 0.05)
+PAIRS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32)
+"""Frame pairs of a window: what a segment, a closer look or an answer from several segments may show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What a stage's batches are made of.
+
+    text_share: batches of summaries and titles.  pair_share: batches of single pairs: stage 1's game goes on, cheaply,
+    so that seeing keeps improving.  pair_counts: how readily a window has each number of `PAIRS`.
+    """
+
+    text_share: float
+    pair_share: float
+    pair_counts: tuple[float, ...]
+    rough: Roughness = PLAIN
+
+
+TASKS: Final = Mix(0.05, 0.2, (12, 10, 12, 14, 14, 12, 10, 8, 4, 4, 0, 0, 0, 0, 0, 0))
+"""Stage 2: windows as the product cuts them, and the parts of them that it looks at closer."""
+ROUGH: Final = Mix(0.1, 0.1, (12, 8, 8, 10, 10, 10, 10, 8, 4, 6, 4, 3, 3, 2, 1, 1), Roughness(words=0.4, codec=0.4))
+"""Stage 3: long parts, more words on the screen, pictures that a frugal encoder went over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +78,34 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
 
 
 class RowStream(torch.utils.data.IterableDataset[Any]):
-    """Endless stage-2 batches: rows of windows, of text alone (`text_share`), and single pairs (`pair_share`).
+    """Endless batches of a mix: rows of windows, of text alone, and single pairs.
 
     A batch of rows holds about `pairs_per_batch` frame pairs. Every worker has seeds of its own.
     """
 
-    def __init__(self, words: Vocabulary, seed: int, *, pairs_per_batch: int, text_share: float, pair_share: float):
-        self._words, self._seed = words, seed
-        self._budget, self._text_share, self._pair_share = pairs_per_batch, text_share, pair_share
+    def __init__(self, words: Vocabulary, seed: Sequence[int], mix: Mix, *, pairs_per_batch: int):
+        self._words, self._seed, self._mix, self._budget = words, seed, mix, pairs_per_batch
 
     def __iter__(self) -> Iterator[Rows | Pairs]:
-        rng = _worker_rng(self._seed)
+        rng, mix = _worker_rng(self._seed), self._mix
+        shares = np.asarray(mix.pair_counts) / sum(mix.pair_counts)
         while True:
             size = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
             roll = rng.random()
-            if roll < self._text_share:
+            if roll < mix.text_share:
                 yield sample_text_rows(rng, self._words, max(4, self._budget // 5))
-            elif roll < self._text_share + self._pair_share:
+            elif roll < mix.text_share + mix.pair_share:
                 yield sample_pairs(rng, size=size, count=4 * self._budget)
             else:
-                pairs = int(rng.choice(PAIRS, p=PAIR_SHARES))
-                count = int(np.clip(self._budget // (pairs + 3), 2, 48))
-                yield sample_rows(rng, self._words, size=size, pairs=pairs, count=count)
+                pairs = int(rng.choice(PAIRS, p=shares))
+                count = int(np.clip(self._budget // (pairs + 3), 1, 48))
+                yield sample_rows(rng, self._words, size=size, pairs=pairs, count=count, rough=mix.rough)
 
 
 class PairStream(torch.utils.data.IterableDataset[Any]):
     """Endless stage-1 batches."""
 
-    def __init__(self, seed: int, *, count: int):
+    def __init__(self, seed: Sequence[int], *, count: int):
         self._seed, self._count = seed, count
 
     def __iter__(self) -> Iterator[Pairs]:
@@ -95,6 +115,6 @@ class PairStream(torch.utils.data.IterableDataset[Any]):
             yield sample_pairs(rng, size=size, count=self._count)
 
 
-def _worker_rng(seed: int) -> Rng:
+def _worker_rng(seed: Sequence[int]) -> Rng:
     worker = torch.utils.data.get_worker_info()
-    return np.random.default_rng([seed, worker.id if worker else 0])
+    return np.random.default_rng([*seed, worker.id if worker else 0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,15 +17,18 @@ import numpy.typing as npt
 
 from vidlm.toyworld.font import bitmap
 from vidlm.toyworld.hazards import ANIMATED, HALF_WIDTH, OWN_COLOURS, PAINT
-from vidlm.toyworld.pen import Pen
+from vidlm.toyworld.pen import Pen, blank
 from vidlm.toyworld.scene import COLOURS, Actor, Clip, Scene
 
 Frames = npt.NDArray[np.uint8]
 Planes = npt.NDArray[np.float32]
 Times = npt.NDArray[np.float64]
 
-_BATCH_PIXELS = 400_000
+_BATCH_PIXELS = 200_000
 """Frames are drawn in batches of about so many pixels: few enough to stay in a processor's cache."""
+
+_NOISE_NUMBERS = 1 << 20
+"""How many numbers the sensor's noise is taken from: those of 37 frames of 84x112."""
 
 _TEXTURE_GREYS = 45.0
 """How far the strongest background texture departs from the gradient, in grey levels."""
@@ -54,7 +58,8 @@ def render(clip: Clip, times_s: Times, height: int, width: int) -> Frames:
             batch = members[first : first + room]
             planes = _draw_scene(clip, scene, times[batch], backdrop, (height, width))
             _expose(clip, scene, times[batch], planes)
-            frames[batch] = planes.transpose(0, 2, 3, 1)
+            for channel in range(3):
+                frames[batch, :, :, channel] = planes[:, channel]
     return frames
 
 
@@ -102,19 +107,26 @@ def _expose(clip: Clip, scene: Scene, times: Times, planes: Planes) -> None:
     if np.any(gain != 1):
         planes *= gain.astype(np.float32)[:, None, None, None]
     if clip.noise > 0:
-        count = planes[0].size
-        bank = _noise_bank(clip.noise_seed, 2 * count)
+        sigma = np.float32(clip.noise)
         for plane, time in zip(planes, times, strict=True):
-            # a golden-ratio hash of the millisecond: neighbouring frames start far apart in the bank
-            first = int(math.modf(round(time * 1000) * 0.6180339887498949)[0] * count)
-            plane[:] += clip.noise * bank[first : first + count].reshape(plane.shape)
+            plane += sigma * _noise(clip.noise_seed, round(time * 1000), plane.size).reshape(plane.shape)
     np.clip(planes, 0, 255, out=planes)
 
 
+def _noise(seed: int, time_ms: int, count: int) -> Planes:
+    """So many normal numbers of sigma 1, float32 [count]: a stretch of the bank that only seed and time choose.
+
+    Neighbouring frames begin at unrelated places of it, so that no two show the same grain in the same pixels.
+    """
+    bank = _noise_bank(max(_NOISE_NUMBERS, 2 * count))
+    first = zlib.crc32(b"%d %d" % (seed, time_ms)) * (len(bank) - count) >> 32
+    return bank[first : first + count]
+
+
 @functools.lru_cache(maxsize=2)
-def _noise_bank(seed: int, count: int) -> Planes:
-    """So many normal numbers of sigma 1, float32 [count], kept because every batch of a clip asks for the same."""
-    return np.random.default_rng(seed).standard_normal(count, np.float32)
+def _noise_bank(count: int) -> Planes:
+    """Normal numbers of sigma 1, float32 [count], the same for all clips: drawing them is slower than all the rest."""
+    return np.random.default_rng(0).standard_normal(count, np.float32)
 
 
 def _margin(clip: Clip, width: int) -> int:
@@ -138,21 +150,21 @@ def _backdrop(clip: Clip, scene: Scene, height: int, width: int) -> Planes:
     across = (np.arange(-margin, width + margin) + 0.5) / width
     share = np.clip(down, 0, 1)[None, :, None]
     top, bottom = (np.array(colour)[:, None, None] for colour in scene.background)
-    planes = np.broadcast_to(top + share * (bottom - top), (3, len(down), len(across)))
+    planes = np.broadcast_to((top + share * (bottom - top)).astype(np.float32), (3, len(down), len(across)))
     if scene.texture > 0:
         rng = np.random.default_rng(scene.texture_seed)
         coarse = rng.uniform(-1, 1, (6, 8)) + 0.35 * rng.uniform(-1, 1, (3, 6, 8))
-        rough = _spread(down, 6) @ coarse @ _spread(across, 8).T
-        planes = planes + rough * (scene.texture * _TEXTURE_GREYS)
-    return np.asarray(np.clip(planes, 0, 255), np.float32)
+        knots = (scene.texture * _TEXTURE_GREYS * coarse).astype(np.float32)
+        planes = planes + _spread(down, 6) @ knots @ _spread(across, 8).T
+    return np.clip(planes, 0, 255)
 
 
-def _spread(places: Times, knots: int) -> Times:
+def _spread(places: Times, knots: int) -> Planes:
     """Weights [n, knots] that lead smoothly from each of ``knots`` values, spread over 0 to 1, to the next."""
     at = np.clip(places, 0, 1) * (knots - 1)
     distance = np.abs(at[:, None] - np.arange(knots))
     near = np.clip(1 - distance, 0, 1)
-    return np.asarray(near * near * (3 - 2 * near), np.float64)
+    return np.asarray(near * near * (3 - 2 * near), np.float32)
 
 
 def _half_heights(actor: Actor, times: Times, height: int, width: int) -> Times:
@@ -171,33 +183,38 @@ def _draw_actor(planes: Planes, actor: Actor, rows: npt.NDArray[np.intp], times:
     """Lay one actor over the frames ``rows`` in which it is seen."""
     height, width = planes.shape[2:]
     halves = _half_heights(actor, times, height, width)
-    centres = np.array([actor.place(time) for time in times]) * (width, height) + wander
-    still = actor.kind not in ANIMATED and np.ptp(centres, axis=0).max() == 0 and np.ptp(halves) == 0
-    if still:
-        times, halves, centres = times[:1], halves[:1], centres[:1]
-    corners, rgba = _layer(actor, times, halves, centres)
+    keys = np.array(actor.path)
+    places = np.stack([np.interp(times, keys[:, 0], keys[:, axis]) for axis in (1, 2)], axis=1)
+    centres = places * (width, height) + wander
+    if (centres == centres[0]).all() and (halves == halves[0]).all():
+        halves, centres = halves[:1], centres[:1]
+        if actor.kind not in ANIMATED:
+            times = times[:1]
+    corners, layers = _layers(actor, times, halves, centres)
     for index, row in enumerate(rows):
-        of_layer = 0 if still else index
-        _lay(planes[row], rgba[of_layer], int(corners[of_layer, 0]), int(corners[of_layer, 1]))
+        left, top = corners[index % len(corners)]
+        _lay(planes[row], layers[:, index % len(times)], left, top)
 
 
-def _layer(actor: Actor, times: Times, halves: Times, centres: Times) -> tuple[npt.NDArray[np.int64], Planes]:
-    """The actor alone: the layers' top left corners in the frame, int [F, 2] (x, y), and their rgba [F, 4, h, w]."""
-    reach = np.ceil(np.array(_reach(actor)) * halves.max() + 1).astype(int)
-    corners = np.floor(centres).astype(np.int64) - reach
-    columns, lines = np.arange(2 * reach[0] + 1), np.arange(2 * reach[1] + 1)
-    unit = (1 / halves)[:, None, None].astype(np.float32)
-    x = (corners[:, 0, None] + columns + 0.5 - centres[:, 0, None]).astype(np.float32)[:, None, :] * unit
-    y = (corners[:, 1, None] + lines + 0.5 - centres[:, 1, None]).astype(np.float32)[:, :, None] * unit
+def _layers(actor: Actor, times: Times, halves: Times, centres: Times) -> tuple[list[list[int]], Planes]:
+    """The actor alone: the layers' top left corners in the frame, each [x, y], and the layers [4, F, h, w].
+
+    There are F times; where all frames share place and size, these come once, and there is one corner.
+    """
+    reach_x, reach_y = (math.ceil(reach * halves.max() + 1) for reach in _reach(actor))
+    corners = np.floor(centres) - (reach_x, reach_y)
+    offsets = corners + 0.5 - centres
+    x = ((np.arange(2 * reach_x + 1) + offsets[:, :1]) / halves[:, None]).astype(np.float32)[:, None, :]
+    y = ((np.arange(2 * reach_y + 1) + offsets[:, 1:]) / halves[:, None]).astype(np.float32)[:, :, None]
+    layers = blank(len(times), y.shape[1], x.shape[2])
     if actor.angle:
-        c, s = np.float32(math.cos(actor.angle)), np.float32(math.sin(actor.angle))
+        c, s = math.cos(actor.angle), math.sin(actor.angle)
         x, y = x * c + y * s, y * c - x * s
     if actor.path[-1][1] < actor.path[0][1]:
         x = -x  # what drives or looks to the right by itself turns round to go left
-    rgba = np.zeros((len(times), 4, len(lines), len(columns)), np.float32)
-    age = (times - actor.start_s).astype(np.float32)[:, None, None]
-    PAINT[actor.kind](Pen(x, y, unit, age, rgba), COLOURS[actor.colour or _own_colour(actor)])
-    return corners, rgba
+    scale, age = (of_frame.astype(np.float32)[:, None, None] for of_frame in (halves, times - actor.start_s))
+    PAINT[actor.kind](Pen(x, y, scale, age, layers), COLOURS[actor.colour or _own_colour(actor)])
+    return corners.astype(int).tolist(), layers
 
 
 def _own_colour(actor: Actor) -> str:
@@ -206,31 +223,35 @@ def _own_colour(actor: Actor) -> str:
     return colours[int(actor.size * 1e6) % len(colours)]
 
 
-def _lay(plane: Planes, rgba: Planes, left: int, top: int) -> None:
-    """Compose one layer over one frame, cut to what lies inside it."""
+def _lay(plane: Planes, layer: Planes, left: int, top: int) -> None:
+    """Compose one layer [4, h, w] over one frame [3, H, W], cut to what lies inside it."""
     height, width = plane.shape[1:]
     y0, x0 = max(0, top), max(0, left)
-    y1, x1 = min(height, top + rgba.shape[1]), min(width, left + rgba.shape[2])
+    y1, x1 = min(height, top + layer.shape[1]), min(width, left + layer.shape[2])
     if y0 < y1 and x0 < x1:
-        part = rgba[:, y0 - top : y1 - top, x0 - left : x1 - left]
+        part = layer[:, y0 - top : y1 - top, x0 - left : x1 - left]
         under = plane[:, y0:y1, x0:x1]
-        under *= 1 - part[3]
+        under *= part[3]
         under += part[:3]
 
 
 def _write(planes: Planes, text: str, x: float, y: float) -> None:
-    """White letters with a dark rim, centred on (x, y) and as large as fits: dots of at most 1/50 of the height."""
+    """Letters centred on (x, y) and as large as fits: dots of at most 1/50 of the height."""
     height, width = planes.shape[2:]
-    dots = bitmap(text)
-    scale = max(1, min(height // 50, (width - 4) // dots.shape[1]))
-    ink = np.pad(np.kron(dots, np.ones((scale, scale), bool)), 1)
+    layer = _lettering(text, max(1, min(height // 50, (width - 4) // bitmap(text).shape[1])))
+    top, left = round(y * height - layer.shape[1] / 2), round(x * width - layer.shape[2] / 2)
+    for plane in planes:
+        _lay(plane, layer, left, top)
+
+
+@functools.lru_cache(maxsize=32)
+def _lettering(text: str, scale: int) -> Planes:
+    """White letters of dots of ``scale`` pixels with a dark rim, as a layer [4, h, w]."""
+    ink = np.pad(np.kron(bitmap(text), np.ones((scale, scale), bool)), 1)
     rim = ink.copy()
     for down, across in _around():
         rim |= np.roll(ink, (down, across), (0, 1))
-    top, left = round(y * height - ink.shape[0] / 2), round(x * width - ink.shape[1] / 2)
-    rgba = np.stack([*(ink * np.float32(255),) * 3, rim]).astype(np.float32)
-    for plane in planes:
-        _lay(plane, rgba, left, top)
+    return np.stack([*(ink * np.float32(255),) * 3, ~rim]).astype(np.float32)
 
 
 def _around() -> Iterator[tuple[int, int]]:

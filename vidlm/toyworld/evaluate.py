@@ -20,17 +20,17 @@ import numpy.typing as npt
 from vidlm.answer import answer_question
 from vidlm.config import Settings
 from vidlm.domain import Segment, Span
+from vidlm.evaluation import metrics
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.pipeline import analyze_windows, load_engine
 from vidlm.preparation import Prepared, prepare
 from vidlm.seeing import Eyes
-from vidlm.toyworld import metrics
+from vidlm.toyworld.composed import HELD_OUT, composed_policy
 from vidlm.toyworld.encode import Form, encode_clip
 from vidlm.toyworld.files import sample_form
 from vidlm.toyworld.observations import ATTRIBUTES, Observations, table
 from vidlm.toyworld.questions import Question, absent_question, questions
 from vidlm.toyworld.scene import Clip
-from vidlm.toyworld.tasks import HELD_OUT, composed_policy
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
 from vidlm.toyworld.variants import shifted, with_held_out, with_words
 from vidlm.toyworld.world import EVAL_SEEDS, Rng, sample_clip

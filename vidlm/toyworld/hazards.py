@@ -33,7 +33,7 @@ def _held(pen: Pen, x: sdf.Number, y: sdf.Number, size: float, angle: float) -> 
     c, s = math.cos(angle) / size, math.sin(angle) / size
     dx, dy = pen.x - x, pen.y - y
     u, v = np.asarray(dx * c + dy * s, np.float32), np.asarray(dy * c - dx * s, np.float32)
-    return Pen(u, v, pen.pixel * np.float32(1 / size), pen.time, pen.rgba)
+    return Pen(u, v, pen.scale * size, pen.time, pen.layers)
 
 
 def knife(pen: Pen, _colour: RGB) -> None:
@@ -66,23 +66,24 @@ _TONGUES = ((-0.52, 0.5, 7.0, 0.3), (-0.2, 0.12, 9.1, 2.1), (0.12, -0.02, 6.3, 4
 
 def fire(pen: Pen, _colour: RGB) -> None:
     """Tongues of flame in red, orange and yellow, each flickering at its own pace."""
-    x, y, t = pen.x, pen.y, pen.time
-    height = np.clip((1 - y) * np.float32(0.5), 0, 1)
-    swayed = x + np.float32(0.11) * height * np.sin(4 * y + 8 * t)
+    t = pen.time
     for colour, scale, lift in (
         ((215.0, 38.0, 12.0), 1.0, 0.0),
         ((255.0, 132.0, 12.0), 0.76, 0.34),
         ((255.0, 232.0, 70.0), 0.48, 0.78),
     ):
+        part = pen.within(-0.84 * scale - 0.11, -1.02 + lift, 0.84 * scale + 0.11, 1.0)
+        height = np.clip((1 - part.y) * 0.5, 0, 1)
+        swayed, y = part.x + np.sin(4 * part.y + 8 * t) * (0.11 * height), part.y
         tops = []
         for at, tip, pace, phase in _TONGUES:
             peak = -0.84 + tip + lift + 0.16 * np.sin(pace * t + phase)
-            reach = np.abs(swayed - np.float32(at * scale)) * np.float32(2.6 / scale)
-            tops.append(peak + reach * (1 + np.float32(0.35) * reach))
-        flame = (sdf.union(*tops) - y) * np.float32(0.4)
+            reach = np.abs(swayed - at * scale) * (2.6 / scale)
+            tops.append(peak + reach * (1 + 0.35 * reach))
+        flame = (sdf.union(*tops) - y) * 0.4
         bowl = sdf.ellipse(swayed, y, (0, 0.45 + 0.12 * lift), (0.84 * scale, 0.55 - 0.12 * lift))
         upper = sdf.both(flame, sdf.box(swayed, y, (-0.84 * scale, -1.2), (0.84 * scale, 0.45)))
-        pen.fill(sdf.both(sdf.union(upper, bowl), flame), colour)
+        part.fill(sdf.both(sdf.union(upper, bowl), flame), colour)
 
 
 def explosion(pen: Pen, _colour: RGB) -> None:
@@ -98,7 +99,8 @@ def explosion(pen: Pen, _colour: RGB) -> None:
         ((255.0, 196.0, 36.0), 0.72, 10, 0.36),
         ((255.0, 252.0, 226.0), 0.4, 8, 0.3),
     ):
-        teeth = np.abs(turned * (points / (2 * math.pi)) % 1 - np.float32(0.5)) * 2
+        turns = turned * (points / (2 * math.pi))
+        teeth = 1 - 2 * np.abs(turns - np.rint(turns))
         uneven = 1 + np.float32(0.1) * np.sin(3 * angle + points)
         rim = (size * reach) * uneven * (1 - depth * teeth)
         pen.fill(np.asarray((distance - rim) * 0.6, np.float32), colour)

@@ -7,7 +7,7 @@ should have come from. Each lesson says it outright. All of it is left behind wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,8 @@ NAME_LAYER, ANSWER_LAYER = 1, 2
 one finds visual tokens that know their place."""
 READ_SHARE: Final = 0.2
 """Weight of the loss that teaches to take along what was found, in stage 2."""
+TIME_LAYER: Final = 3
+"""Which layer looks for the time a token of an answer is read off."""
 GROUND_HEADS: Final = 2
 """How many of such a layer's attention heads are taught; the others stay free."""
 EMPTY_SHARE: Final = 0.3
@@ -112,24 +114,35 @@ def place_loss(towers: Towers, hidden: Tensor, grid: tuple[int, int], named: Ten
     return loss, figures
 
 
-def ground_loss(attentions: Sequence[Tensor], batch: Rows, visual: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Names look at what they name, and answers at what they rest on: -log of the attention that lands there.
+def ground_loss(looks: Mapping[int, Tensor], batch: Rows, visual: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Names look at what they name, answers at what they rest on, and written times at the times they are read off:
+    -log of the attention that lands there.
 
-    attentions: each layer's weights `[B, heads, L, L]`.  visual: bool `[B, L]`, the visual tokens.
+    looks: each layer's attention (`reading.States`).  visual: bool `[B, P]`, the visual tokens of prefixes.
     Reading an answer off the right token is easy; finding that token is what a small model learns slowly from answers
     alone.
     """
-    about, answering = batch.about.to(visual.device), batch.targets.to(visual.device) >= 0
-    shown = torch.zeros_like(about)
-    shown[visual] = batch.truth.owners.to(visual.device).flatten()
-    total, figures = torch.zeros((), device=visual.device), {}
-    for name, layer, where in (("names", NAME_LAYER, ~answering), ("answers", ANSWER_LAYER, answering)):
-        rows, columns = ((about > 0) & where).nonzero(as_tuple=True)
-        wanted = (about[rows, columns][:, None] & shown[rows]) != 0
+    device = visual.device
+    about, answering = batch.about.to(device), batch.targets.to(device) >= 0
+    when, owner = batch.when.to(device), batch.layout.owner.to(device)
+    shown = torch.zeros(visual.shape, dtype=torch.long, device=device)
+    shown[visual] = batch.truth.owners.to(device).flatten()
+    clock = batch.clock.to(device)
+    total, figures = torch.zeros((), device=device), {}
+    for name, layer, where in (
+        ("names", NAME_LAYER, (about > 0) & ~answering),
+        ("answers", ANSWER_LAYER, (about > 0) & answering),
+        ("times", TIME_LAYER, when > 0),
+    ):
+        chunks, columns = where.nonzero(as_tuple=True)
+        if name == "times":
+            wanted = clock[owner[chunks]] == when[chunks, columns][:, None]
+        else:
+            wanted = (about[chunks, columns][:, None] & shown[owner[chunks]]) != 0
         there = wanted.any(dim=1)  # a small thing may cover no cell's middle
         if not there.any():
             continue
-        weights = attentions[layer][rows[there], :GROUND_HEADS, columns[there]].float()
+        weights = looks[layer][chunks[there], :GROUND_HEADS, columns[there], : visual.shape[1]].float()
         found = (weights * wanted[there][:, None]).sum(-1)
         total = total - found.clamp(min=1e-5).log().mean()
         figures[f"ground_{name}"] = found.mean().item()
@@ -139,15 +152,16 @@ def ground_loss(attentions: Sequence[Tensor], batch: Rows, visual: Tensor) -> tu
 def read_loss(towers: Towers, hidden: Tensor, batch: Rows) -> tuple[Tensor, dict[str, float]]:
     """Every token that is about one thing knows what is to be known of it, whether or not this turn asks for it.
 
-    hidden: `[B, L, D]`, after the layer that looked. Answers alone would teach each attribute only where it is asked.
+    hidden: `[C, L, D]`, after the layer that looked. Answers alone would teach each attribute only where it is asked.
     """
     about = batch.about.to(hidden.device)
-    rows, columns = ((about > 0) & (about & (about - 1) == 0)).nonzero(as_tuple=True)
+    chunks, columns = ((about > 0) & (about & (about - 1) == 0)).nonzero(as_tuple=True)
     total, figures = torch.zeros((), device=hidden.device), dict[str, float]()
-    if len(rows) == 0:
+    if len(chunks) == 0:
         return total, figures
-    numbers = about[rows, columns].double().log2().round().long()
-    truth, states = batch.truth.facts.to(hidden.device)[rows, numbers], hidden[rows, columns]
+    numbers = about[chunks, columns].double().log2().round().long()
+    owner = batch.layout.owner.to(hidden.device)[chunks]
+    truth, states = batch.truth.facts.to(hidden.device)[owner, numbers], hidden[chunks, columns]
     for index, (name, head) in enumerate(zip(FACT_LABELS, towers.facts, strict=True)):
         guess = head(states).float()
         total = total + F.cross_entropy(guess, truth[:, index])

@@ -7,7 +7,7 @@ prompts. Knows batches and logits; not where batches come from nor how weights a
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any, Final
 
 import torch
@@ -21,16 +21,19 @@ from vidlm.toyworld.lessons import (
     ANSWER_LAYER,
     CELL_SHARE,
     GROUND_SHARE,
+    NAME_LAYER,
     PLACE_LAYER,
     PLACE_SHARE,
     READ_SHARE,
+    TIME_LAYER,
     Towers,
     cell_loss,
     ground_loss,
     place_loss,
     read_loss,
 )
-from vidlm.toyworld.rows import Rows, Vocabulary, tree_mask
+from vidlm.toyworld.reading import States, read
+from vidlm.toyworld.rows import Rows, Vocabulary
 from vidlm.toyworld.windows import CELL
 
 TOWER_PAIRS: Final = 32 if not torch.cuda.is_available() else 1 << 20
@@ -65,54 +68,24 @@ def see(model: Any, pixels: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class States:
-    """What the language model made of a batch of rows.
-
-    last: hidden states `[B, L, D]`.  hidden: those before the first layer and after each.
-    attentions: each layer's weights `[B, heads, L, L]`.
-    """
-
-    last: Tensor
-    hidden: tuple[Tensor, ...]
-    attentions: tuple[Tensor, ...]
-
-
 def stage2_states(
-    model: Any, batch: Rows, tokens: Tensor | None, words: Vocabulary, device: torch.device, *, attentions: bool
+    model: Any, batch: Rows, tokens: Tensor | None, words: Vocabulary, *, looks: Collection[int] = ()
 ) -> States:
-    """The rows, read once. `attentions` asks for their weights too; only eager attention has them."""
-    ids = batch.ids.to(device)
-    embeds = model.model.language_model.embed_tokens(ids)
+    """The rows, read once."""
+    embed = model.model.language_model.embed_tokens
+    device = embed.weight.device
+    ids = batch.prefix.to(device)
+    prefix = embed(ids)
     if tokens is not None:
-        embeds = embeds.masked_scatter((ids == words.video)[..., None], tokens.to(embeds.dtype))
-    out = model.model.language_model(
-        inputs_embeds=embeds,
-        attention_mask=_additive(tree_mask(batch.branch.to(device))),
-        position_ids=batch.positions.to(device),
-        use_cache=False,
-        output_hidden_states=True,
-        output_attentions=attentions,
-    )
-    return States(out.last_hidden_state, out.hidden_states, out.attentions if attentions else ())
+        prefix = prefix.masked_scatter((ids == words.video)[..., None], tokens.to(prefix.dtype))
+    return read(model, prefix, embed(batch.ids.to(device)), batch.layout.to(device), looks=looks)
 
 
-def stage2_logits(
-    model: Any, batch: Rows, tokens: Tensor | None, words: Vocabulary, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits at the places that must predict something: (logits [M, V], rows [M], columns [M])."""
-    return answers(model, batch, stage2_states(model, batch, tokens, words, device, attentions=False).last)
-
-
-def answers(model: Any, batch: Rows, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `stage2_logits`, from the last hidden states `[B, L, D]`."""
-    rows, columns = (batch.targets.to(hidden.device) >= 0).nonzero(as_tuple=True)
-    return model.lm_head(hidden[rows, columns]).float(), rows, columns
-
-
-def _additive(mask: Tensor) -> Tensor:
-    """True -> 0, False -> so low that nothing is left: the form every attention implementation takes."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -1e4)
+def answers(model: Any, batch: Rows, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits at the places that must predict something, from the last states `[C, L, D]`: (logits [M, V], chunks [M],
+    columns [M])."""
+    chunks, columns = (batch.targets.to(last.device) >= 0).nonzero(as_tuple=True)
+    return model.lm_head(last[chunks, columns]).float(), chunks, columns
 
 
 def stage2_loss(
@@ -120,22 +93,23 @@ def stage2_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted cross entropy of all answers; the cells' losses go on, so that the tower keeps seeing small things."""
     tokens = see(model, batch.pixels.to(device)) if batch.pixels.shape[1] else None
-    states = stage2_states(model, batch, tokens, words, device, attentions=tokens is not None)
-    logits, rows, columns = answers(model, batch, states.last)
-    losses = F.cross_entropy(logits, batch.targets.to(device)[rows, columns], reduction="none")
-    weights = batch.weights.to(device)[rows, columns]
+    looks = (NAME_LAYER, ANSWER_LAYER, TIME_LAYER) if tokens is not None else ()
+    states = stage2_states(model, batch, tokens, words, looks=looks)
+    logits, chunks, columns = answers(model, batch, states.last)
+    losses = F.cross_entropy(logits, batch.targets.to(device)[chunks, columns], reduction="none")
+    weights = batch.weights.to(device)[chunks, columns]
     loss = (losses * weights).sum() / weights.sum()
     if tokens is None:
         return loss, {}
     cells, figures = cell_loss(towers, tokens, batch.truth.cells.flatten(0, 1).to(device))
     height, width = (side // CELL for side in batch.pixels.shape[2:4])
-    visual = batch.ids.to(device) == words.video
+    visual = batch.prefix.to(device) == words.video
     places, place_figures = place_loss(
-        towers, states.hidden[PLACE_LAYER][visual], (height, width), batch.truth.places.flatten().to(device)
+        towers, states.prefix[PLACE_LAYER][visual], (height, width), batch.truth.places.flatten().to(device)
     )
-    ground, ground_figures = ground_loss(states.attentions, batch, visual)
-    read, read_figures = read_loss(towers, states.hidden[ANSWER_LAYER + 1], batch)
-    total = loss + CELL_SHARE * cells + PLACE_SHARE * places + GROUND_SHARE * ground + READ_SHARE * read
+    ground, ground_figures = ground_loss(states.looks, batch, visual)
+    taken, read_figures = read_loss(towers, states.chunks[ANSWER_LAYER + 1], batch)
+    total = loss + CELL_SHARE * cells + PLACE_SHARE * places + GROUND_SHARE * ground + READ_SHARE * taken
     return total, {**figures, **place_figures, **ground_figures, **read_figures, "text": loss.item()}
 
 
@@ -146,11 +120,12 @@ def exact_by_kind(model: Any, batches: list[Rows], words: Vocabulary, device: to
     for batch in batches:
         with autocast(device):
             tokens = see(model, batch.pixels.to(device))
-            logits, rows, columns = stage2_logits(model, batch, tokens, words, device)
-        correct = (logits.argmax(-1).cpu() == batch.targets[rows.cpu(), columns.cpu()]).tolist()
+            states = stage2_states(model, batch, tokens, words)
+            logits, chunks, columns = answers(model, batch, states.last)
+        correct = (logits.argmax(-1).cpu() == batch.targets[chunks.cpu(), columns.cpu()]).tolist()
         verdicts: dict[tuple[int, int], bool] = {}
-        for row, column, good in zip(rows.tolist(), columns.tolist(), correct, strict=True):
-            key = (row, int(batch.branch[row, column]))
+        for chunk, column, good in zip(chunks.tolist(), columns.tolist(), correct, strict=True):
+            key = (int(batch.layout.owner[chunk]), int(batch.layout.turn[chunk, column]))
             verdicts[key] = verdicts.get(key, True) and good
         for (row, number), good in verdicts.items():
             right[batch.kinds[row][number - 1]].append(good)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vidlm.toyworld import metrics
+from vidlm.evaluation import metrics
 
 ATTRIBUTES: Final = ("colour", "count", "direction", "place", "order")
 

@@ -7,12 +7,13 @@ downwards, and the actor's height runs from -1 to 1. Knows distances, colours an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from vidlm.toyworld.scene import RGB
-from vidlm.toyworld.sdf import Field
+from vidlm.toyworld.sdf import Field, Number
 
 OUTLINE = 0.06
 """Thickness of an outline in the actor's units; never thinner than a pixel."""
@@ -25,47 +26,84 @@ def shade(colour: RGB) -> RGB:
     return red, green, blue
 
 
+def blank(frames: int, height: int, width: int) -> Field:
+    """Layers with nothing on them, float32 [4, F, h, w].
+
+    The first three planes are red, green and blue, multiplied by how much the ink covers, 0 to 255; the last is the
+    share of what lies under the layer that shows through, 1 where there is no ink.
+    """
+    layers = np.zeros((4, frames, height, width), np.float32)
+    layers[3] = 1
+    return layers
+
+
 @dataclass
 class Pen:
     """Where the ink goes, and for which frames.
 
-    ``x`` and ``y`` are the actor's coordinates of the pixels' centres and broadcast to [F, h, w]; ``pixel`` [F, 1, 1]
-    is a pixel's side in those units, ``time`` [F, 1, 1] the seconds since the actor appeared. ``rgba`` is float32
-    [F, 4, h, w], colours multiplied by alpha, 0 to 255 and alpha 0 to 1; filling changes it in place.
+    ``x`` and ``y`` are the actor's coordinates of the pixels' centres and broadcast to [F, h, w]; ``scale`` [F, 1, 1]
+    is how many pixels one of those units has, ``time`` [F, 1, 1] the seconds since the actor appeared. Where all frames
+    share a grid, the first three have 1 for F, and what does not depend on time is worked out once. ``layers``
+    [4, F, h, w] are made by `blank`; filling changes them in place.
     """
 
     x: Field
     y: Field
-    pixel: Field
+    scale: Field
     time: Field
-    rgba: Field
+    layers: Field
+
+    @cached_property
+    def _span(self) -> tuple[Field, Field, Field, Field]:
+        """The least and the greatest x of a column [w] and y of a row [h] in any frame."""
+        x, y = self.x[:, 0], self.y[:, :, 0]
+        return x.min(axis=0), x.max(axis=0), y.min(axis=0), y.max(axis=0)
 
     def within(self, left: float, top: float, right: float, bottom: float) -> Pen:
         """The same pen over only that part of the layer, for small details; the whole layer where it is turned."""
         if self.x.shape[1] != 1 or self.y.shape[2] != 1:
             return self
-        margin = 1.5 * float(self.pixel.max())
-        columns = _run(np.any((self.x > left - margin) & (self.x < right + margin), axis=(0, 1)))
-        rows = _run(np.any((self.y > top - margin) & (self.y < bottom + margin), axis=(0, 2)))
-        return Pen(self.x[:, :, columns], self.y[:, rows], self.pixel, self.time, self.rgba[:, :, rows, columns])
+        margin = 1.5 / float(self.scale.min())
+        least_x, most_x, least_y, most_y = self._span
+        columns = _run((most_x > left - margin) & (least_x < right + margin))
+        rows = _run((most_y > top - margin) & (least_y < bottom + margin))
+        return Pen(self.x[:, :, columns], self.y[:, rows], self.scale, self.time, self.layers[:, :, rows, columns])
+
+    def around(self, x: Number, y: Number, radius: float) -> Pen:
+        """The same pen over only what a disc touches, the place of which may differ from frame to frame."""
+        (left, right), (top, bottom) = ends(x), ends(y)
+        return self.within(left - radius, top - radius, right + radius, bottom + radius)
+
+    def moved(self, x: Number, y: Number) -> Pen:
+        """The same pen with (x, y) as the middle of its coordinates."""
+        return Pen(self.x - x, self.y - y, self.scale, self.time, self.layers)
 
     def fill(self, distance: Field, colour: RGB, *, outline: bool = False, alpha: float = 1.0) -> None:
         """Lay a colour over what is inside, antialiased over one pixel; an outline darkens its rim."""
-        raw = distance * (-1 / self.pixel) + np.float32(0.5)
-        cover = np.clip(raw, 0, 1)
+        raw = distance * -self.scale
+        raw += 0.5
+        cover = raw.clip(0, 1)
         if alpha != 1:
-            cover *= np.float32(alpha)
-        self.rgba *= (1 - cover)[:, None]
-        self.rgba[:, 3] += cover
-        if not outline:
-            for channel, level in enumerate(colour):
-                if level:
-                    self.rgba[:, channel] += cover * np.float32(level)
-            return
-        raw -= np.maximum(OUTLINE / self.pixel, 1)
-        inner = np.clip(raw, 0, 1, out=raw)
-        for channel, (level, rim) in enumerate(zip(colour, shade(colour), strict=True)):
-            self.rgba[:, channel] += cover * np.float32(rim) + inner * np.float32(level - rim)
+            cover *= alpha
+        if outline:
+            ink = cover * _planes(shade(colour))
+            raw -= np.maximum(OUTLINE * self.scale, 1)
+            ink += raw.clip(0, 1, out=raw) * (_planes(colour) - _planes(shade(colour)))
+        else:
+            ink = cover * _planes(colour)
+        self.layers *= 1 - cover
+        self.layers[:3] += ink
+
+
+def ends(number: Number) -> tuple[float, float]:
+    """The least and the greatest of it."""
+    return (number, number) if isinstance(number, float) else (float(number.min()), float(number.max()))
+
+
+@lru_cache(maxsize=128)
+def _planes(colour: RGB) -> Field:
+    """A colour [3, 1, 1, 1] that broadcasts over layers."""
+    return np.array(colour, np.float32)[:, None, None, None]
 
 
 def _run(inside: npt.NDArray[np.bool_]) -> slice:

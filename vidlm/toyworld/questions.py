@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from vidlm import prompts
 from vidlm.toyworld.scene import HAZARDS, SHAPES, THINGS
 from vidlm.toyworld.truth import Fact, at_place
+from vidlm.toyworld.wordings import phrase
 from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, THING_COLOURS, Rng
 
-KIND_ONLY: Final = frozenset({"colour", "count"})
-"""Kinds of question that name a thing without its colour: the hardest to see whether they fit."""
-
 NUMBERS: Final = ("None", "One", "Two", "Three", "Four")
+WAYS: Final = ("left", "right", "up", "down")
+MOST_NAMED: Final = 6
+"""Things that are listed in one answer, at most."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Question:
     text: str
     answer: str
     about: tuple[Fact, ...] = ()
+    of_motion: bool = False  # asks what it is that moves or grows so
+    by_kind: bool = False  # names a thing without its colour: the hardest to see whether it fits
 
 
 def random_name(rng: Rng) -> tuple[str | None, str]:
@@ -59,16 +64,17 @@ def absent_fact(rng: Rng, seen: Sequence[Fact]) -> Fact:
             elif near.colour and kind in SHAPES:
                 colour = near.colour  # same colour, another shape
         fact = Fact(kind, colour, "still", "middle", 0.0, 1.0, 0.5)
-        part_of_seen = any(kind in noun.split() for noun in nouns) or (kind == "person" and _people(seen))
+        part_of_seen = any(kind in noun.split() for noun in nouns) or (kind == "person" and some_people(seen))
         if (
             fact.name not in present
             and not (part_of_seen and colour is None)
-            and not (kind == "person" and _people(seen))
+            and not (kind == "person" and some_people(seen))
         ):
             return fact
 
 
-def _people(seen: Sequence[Fact]) -> bool:
+def some_people(seen: Sequence[Fact]) -> bool:
+    """Whether hazards show people, whom "the person" might mean."""
     return any(fact.kind in ("fight", "person_with_knife", "person_with_gun", "person_smoking") for fact in seen)
 
 
@@ -77,32 +83,26 @@ def half_shown(rng: Rng, seen: Sequence[Fact]) -> Question:
     here = seen[int(rng.integers(len(seen)))]
     names = [here.definite, absent_fact(rng, seen).definite]
     rng.shuffle(names)
-    text = _pick(
-        rng,
-        f"Which appears first, {names[0]} or {names[1]}?",
-        f"What comes first, {names[0]} or {names[1]}?",
-    )
+    text = phrase(rng, "order", one=names[0], other=names[1])
     return Question("order", text, "", namesakes(seen, here))
 
 
-def absent_question(rng: Rng, seen: Sequence[Fact], *, kinds_only: bool = False) -> Question:
+def absent_question(rng: Rng, seen: Sequence[Fact], *, by_kind: bool = False, unseen: bool = False) -> Question:
     """A sensible question about something that is not there, of any kind that is asked of things that are.
 
-    With `kinds_only`, one that names no colour.
+    With `by_kind`, one that names no colour.
     """
     kinds = {fact.kind for fact in seen}
     motions = {fact.motion for fact in seen}
     while True:
         asked = [
             question
-            for question in questions(rng, _elsewhere(rng, seen))
-            if not (question.kind in KIND_ONLY and any(fact.kind in kinds for fact in question.about))
-            and not (
-                question.kind == "what" and (" moves " not in question.text or question.about[0].motion in motions)
-            )
+            for question in questions(rng, _elsewhere(rng, seen), unseen=unseen)
+            if not (question.by_kind and any(fact.kind in kinds for fact in question.about))
+            and not (question.kind == "what" and (not question.of_motion or question.about[0].motion in motions))
         ]
-        if kinds_only:
-            asked = [question for question in asked if question.kind in KIND_ONLY]
+        if by_kind:
+            asked = [question for question in asked if question.by_kind]
         if asked:
             return Question("absent", asked[int(rng.integers(len(asked)))].text, prompts.NOT_SHOWN)
 
@@ -112,7 +112,7 @@ def _elsewhere(rng: Rng, seen: Sequence[Fact]) -> list[Fact]:
     found: list[Fact] = []
     for _ in range(int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))):
         absent = absent_fact(rng, [*seen, *found])
-        motion = str(rng.choice(["left", "right", "up", "down", "still"]))
+        motion = str(rng.choice([*WAYS, "still"]))
         place = str(rng.choice(list(PLACES))) if motion == "still" else None
         start_s = float(rng.integers(0, 10))
         found.append(replace(absent, motion=motion, place=place, start_s=start_s, end_s=start_s + 2.0))
@@ -123,12 +123,27 @@ def plural(noun: str) -> str:
     return f"{noun}es" if noun in ("cross",) else f"{noun}s"
 
 
-def questions(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
-    """Every question whose answer is unambiguous here, one wording each."""
+def questions(rng: Rng, seen: Sequence[Fact], *, unseen: bool = False) -> list[Question]:
+    """Every question whose answer is unambiguous here, one wording each; `unseen` ones are never trained on."""
+    ask = Asking(rng, unseen)
     asked: list[Question] = []
-    for build in (_colour, _count, _direction, _place, _order, _when, _what, _present):
-        asked += build(rng, seen)
+    for build in (_colour, _count, _direction, _place, _order, _when, _what, _present, _choice, _check):
+        asked += build(ask, seen)
     return asked
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who chooses among wordings, and from which."""
+
+    rng: Rng
+    unseen: bool
+
+    def phrase(self, kind: str, **names: str) -> str:
+        return phrase(self.rng, kind, unseen=self.unseen, **names)
+
+    def one_of(self, found: Sequence[_T]) -> _T:
+        return found[int(self.rng.integers(len(found)))]
 
 
 def _unique(seen: Sequence[Fact], key: Callable[[Fact], object]) -> list[Fact]:
@@ -136,104 +151,165 @@ def _unique(seen: Sequence[Fact], key: Callable[[Fact], object]) -> list[Fact]:
     return [fact for fact in seen if counts[key(fact)] == 1]
 
 
-def _pick(rng: Rng, *texts: str) -> str:
-    return texts[int(rng.integers(len(texts)))]
+def _named_once(seen: Sequence[Fact]) -> list[Fact]:
+    """What its name alone points to: no namesake, and a person only where no other is about."""
+    once = _unique(seen, lambda fact: fact.name)
+    return [fact for fact in once if not (fact.kind == "person" and some_people(seen))]
 
 
-def _colour(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
+def _colour(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     single = [fact for fact in _unique(seen, lambda fact: fact.kind) if fact.colour]
-    single = [fact for fact in single if not (fact.kind == "person" and _people(seen))]
     return [
         Question(
-            "colour",
-            _pick(rng, f"What colour is the {fact.noun}?", f"Which colour does the {fact.noun} have?"),
-            f"{str(fact.colour).capitalize()}.",
-            (fact,),
+            "colour", ask.phrase("colour", noun=fact.noun), f"{str(fact.colour).capitalize()}.", (fact,), by_kind=True
         )
         for fact in single
+        if not (fact.kind == "person" and some_people(seen))
     ]
 
 
-def _count(_: Rng, seen: Sequence[Fact]) -> list[Question]:
+def _count(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     asked = []
     for kind, number in Counter(fact.kind for fact in seen if fact.kind in (*SHAPES, *THINGS)).items():
-        if number < len(NUMBERS) and not (kind == "person" and _people(seen)):
+        if number < len(NUMBERS) and not (kind == "person" and some_people(seen)):
             counted = tuple(fact for fact in seen if fact.kind == kind)
-            asked.append(Question("count", f"How many {plural(kind)} are there?", f"{NUMBERS[number]}.", counted))
+            text = ask.phrase("count", nouns=plural(kind))
+            asked.append(Question("count", text, f"{NUMBERS[number]}.", counted, by_kind=True))
     return asked
 
 
-def _named_once(seen: Sequence[Fact]) -> list[Fact]:
-    return _unique(seen, lambda fact: fact.name)
+def _moving(seen: Sequence[Fact]) -> list[Fact]:
+    return [fact for fact in _named_once(seen) if fact.motion in WAYS]
 
 
-def _direction(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
-    moving = [fact for fact in _named_once(seen) if fact.motion in ("left", "right", "up", "down")]
+def _standing(seen: Sequence[Fact]) -> list[Fact]:
+    return [fact for fact in _named_once(seen) if fact.place and fact.motion == "still"]
+
+
+def _direction(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     return [
-        Question(
-            "direction",
-            _pick(rng, f"Which way does {fact.definite} move?", f"In which direction does {fact.definite} go?"),
-            f"{fact.motion.capitalize()}.",
-            (fact,),
-        )
-        for fact in moving
+        Question("direction", ask.phrase("direction", the=fact.definite), f"{fact.motion.capitalize()}.", (fact,))
+        for fact in _moving(seen)
     ]
 
 
-def _place(_: Rng, seen: Sequence[Fact]) -> list[Question]:
-    still = [fact for fact in _named_once(seen) if fact.place and fact.motion == "still"]
+def _place(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     return [
-        Question("place", f"Where is {fact.definite}?", f"{at_place(fact.place).capitalize()}.", (fact,))
-        for fact in still
+        Question("place", ask.phrase("place", the=fact.definite), f"{at_place(fact.place).capitalize()}.", (fact,))
+        for fact in _standing(seen)
     ]
 
 
-def _order(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
+def _order(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     named = _named_once(seen)
     pairs = [(a, b) for a in named for b in named if b.start_s - a.start_s >= 1.0]
     if not pairs:
         return []
-    first, second = pairs[int(rng.integers(len(pairs)))]
-    one, other = (first, second) if rng.random() < 0.5 else (second, first)
-    text = _pick(
-        rng,
-        f"Which appears first, {one.definite} or {other.definite}?",
-        f"What comes first, {one.definite} or {other.definite}?",
-    )
-    return [Question("order", text, f"{first.definite.capitalize()}.", (first, second))]
+    first, second = ask.one_of(pairs)
+    one, other = (first, second) if ask.rng.random() < 0.5 else (second, first)
+    kind, true = ("order", (first, second)) if ask.rng.random() < 0.75 else ("later", (second, first))
+    text = ask.phrase(kind, one=one.definite, other=other.definite)
+    return [Question("order", text, f"{true[0].definite.capitalize()}.", true)]
 
 
-def _when(rng: Rng, seen: Sequence[Fact]) -> list[Question]:
-    return [
-        Question(
-            "when",
-            _pick(rng, f"When does {fact.definite} appear?", f"When can {fact.definite} be seen?"),
-            f"From {fact.start_s:.1f}s to {fact.end_s:.1f}s.",
-            (fact,),
-        )
-        for fact in _named_once(seen)
-    ]
+def _when(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
+    asked = []
+    for fact in _named_once(seen):
+        kind = str(ask.rng.choice(["when", "from", "until"], p=[0.7, 0.15, 0.15]))
+        start, end = f"{fact.start_s:.1f}s", f"{fact.end_s:.1f}s"
+        said = {"when": f"From {start} to {end}.", "from": f"At {start}.", "until": f"At {end}."}[kind]
+        skill = "when" if kind == "when" else "moment"
+        asked.append(Question(skill, ask.phrase(kind, the=fact.definite), said, (fact,)))
+    return asked
 
 
-def _what(_: Rng, seen: Sequence[Fact]) -> list[Question]:
-    asked = [
-        Question("what", f"What moves {fact.motion}?", f"{fact.subject.capitalize()}.", (fact,))
-        for fact in _unique(seen, lambda fact: fact.motion)
-        if fact.motion in ("left", "right", "up", "down")
-    ]
+def _what(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
+    asked = []
+    for fact in _unique(seen, lambda fact: fact.motion):
+        if fact.motion in WAYS:
+            text = ask.phrase("moves", way=fact.motion)
+        elif fact.motion == "grows":
+            text = ask.phrase("grows")
+        else:
+            continue
+        asked.append(Question("what", text, f"{fact.subject.capitalize()}.", (fact,), of_motion=True))
     still = [fact for fact in seen if fact.motion == "still"]
     if len(still) == len(seen):
         asked += [
-            Question("what", f"What is {at_place(fact.place)}?", f"{fact.subject.capitalize()}.", (fact,))
+            Question("what", ask.phrase("stands", at=at_place(fact.place)), f"{fact.subject.capitalize()}.", (fact,))
             for fact in _unique(still, lambda fact: fact.place)
         ]
-    if asked or not seen:
+    if asked or not 0 < len(seen) <= MOST_NAMED:
         return asked
-    return [Question("what", "What can be seen?", ", ".join(fact.subject for fact in seen).capitalize() + ".")]
+    return [Question("what", ask.phrase("all"), ", ".join(fact.subject for fact in seen).capitalize() + ".")]
 
 
-def _present(_: Rng, seen: Sequence[Fact]) -> list[Question]:
-    return [Question("present", f"Is there {fact.subject}?", "Yes.", namesakes(seen, fact)) for fact in seen[:1]]
+def _present(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
+    return [
+        Question("present", ask.phrase("present", a=fact.subject), "Yes.", namesakes(seen, fact)) for fact in seen[:1]
+    ]
+
+
+def _choice(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
+    """One of two: "Is the star red or blue?", "Does the red car move left or right?" """
+    made: list[tuple[str, Fact, str, str]] = []
+    for fact in _unique(seen, lambda fact: fact.kind):
+        if fact.colour and not (fact.kind == "person" and some_people(seen)):
+            made.append(("colour", fact, f"Is the {fact.noun} {{}} or {{}}?", fact.colour))
+    made += [("direction", fact, f"Does {fact.definite} move {{}} or {{}}?", fact.motion) for fact in _moving(seen)]
+    made += [("place", fact, f"Is {fact.definite} {{}} or {{}}?", at_place(fact.place)) for fact in _standing(seen)]
+    if not made:
+        return []
+    kind, fact, text, true = ask.one_of(made)
+    options = [true, ask.one_of([other for other in _values(kind, fact) if other != true])]
+    ask.rng.shuffle(options)
+    return [Question(kind, text.format(*options), f"{true.capitalize()}.", (fact,), by_kind=kind == "colour")]
+
+
+def _check(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
+    """Yes or no: "Is the star red?", "Is the red car moving left?", "Is the dog on the right?" """
+    made: list[tuple[str, Fact, str, str]] = []
+    for fact in _unique(seen, lambda fact: fact.kind):
+        if fact.colour and not (fact.kind == "person" and some_people(seen)):
+            made.append(("colour", fact, f"Is the {fact.noun} {{}}?", fact.colour))
+    made += [("direction", fact, f"Does {fact.definite} move {{}}?", fact.motion) for fact in _moving(seen)]
+    made += [("place", fact, f"Is {fact.definite} {{}}?", at_place(fact.place)) for fact in _standing(seen)]
+    if not made:
+        return []
+    kind, fact, text, true = ask.one_of(made)
+    said = true if ask.rng.random() < 0.5 else ask.one_of([other for other in _values(kind, fact) if other != true])
+    answer = "Yes." if said == true else "No."
+    return [Question("check", text.format(said), answer, (fact,), by_kind=kind == "colour")]
+
+
+def _values(kind: str, fact: Fact) -> list[str]:
+    """What an attribute of a thing may be, as a question says it."""
+    if kind == "colour":
+        return [colour for colour in THING_COLOURS.get(fact.kind, SHAPE_COLOURS) if colour]
+    return list(WAYS) if kind == "direction" else [at_place(place) for place in PLACES]
+
+
+def follow_ups(rng: Rng, seen: Sequence[Fact], *, unseen: bool = False) -> list[tuple[Question, Question]]:
+    """(question, the one that follows it): the second says "it" of what the first was about."""
+    ask = Asking(rng, unseen)
+    first = [question for build in (_direction, _place, _what, _when) for question in build(ask, seen)]
+    pairs = []
+    for question in first:
+        if len(question.about) != 1 or question.kind == "moment":
+            continue
+        (fact,) = question.about
+        then = {"when": f"From {fact.start_s:.1f}s to {fact.end_s:.1f}s."}
+        if question.kind == "what" and fact.colour:
+            then["colour"] = f"{fact.colour.capitalize()}."
+        if fact.motion in WAYS:
+            then["direction"] = f"{fact.motion.capitalize()}."
+        elif fact.motion == "still" and fact.place:
+            then["place"] = f"{at_place(fact.place).capitalize()}."
+        kinds = [kind for kind in then if kind != question.kind and not (kind == "direction" and question.of_motion)]
+        if kinds and fact in _named_once(seen):
+            kind = ask.one_of(kinds)
+            pairs.append((question, Question("follow_up", ask.phrase(f"then_{kind}"), then[kind], (fact,))))
+    return pairs
 
 
 def namesakes(seen: Sequence[Fact], fact: Fact) -> tuple[Fact, ...]:

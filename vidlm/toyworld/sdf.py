@@ -36,15 +36,14 @@ def both(*fields: Field) -> Field:
 
 def circle(x: Field, y: Field, cx: Number, cy: Number, radius: Number) -> Field:
     """A disc."""
-    dx, dy = x - cx, y - cy
-    return np.asarray(np.sqrt(dx * dx + dy * dy) - radius, np.float32)
+    return np.asarray(_length(x - cx, y - cy) - radius, np.float32)
 
 
 def ellipse(x: Field, y: Field, centre: Point, radii: tuple[float, float]) -> Field:
     """An ellipse, to first order: the implicit function over its gradient at the ends of the shorter axis."""
     (cx, cy), (rx, ry) = centre, radii
-    u, v = (x - cx) * (1 / rx), (y - cy) * (1 / ry)
-    return np.asarray((np.sqrt(u * u + v * v) - 1) * min(rx, ry), np.float32)
+    shorter = min(rx, ry)
+    return _length((x - cx) * (shorter / rx), (y - cy) * (shorter / ry)) - shorter
 
 
 def box(x: Field, y: Field, top_left: Point, bottom_right: Point, corner: float = 0.0) -> Field:
@@ -55,7 +54,7 @@ def box(x: Field, y: Field, top_left: Point, bottom_right: Point, corner: float 
     if corner == 0:
         return np.asarray(np.maximum(dx, dy), np.float32)
     ax, ay = np.maximum(dx, 0), np.maximum(dy, 0)
-    return np.asarray(np.sqrt(ax * ax + ay * ay) + np.minimum(np.maximum(dx, dy), 0) - corner, np.float32)
+    return np.asarray(_length(ax, ay) + np.minimum(np.maximum(dx, dy), 0) - corner, np.float32)
 
 
 def capsule(x: Field, y: Field, start: Point, end: Point, radius: Number) -> Field:
@@ -64,8 +63,7 @@ def capsule(x: Field, y: Field, start: Point, end: Point, radius: Number) -> Fie
     px, py, ex, ey = x - x0, y - y0, x1 - x0, y1 - y0
     inverse = 1 / (ex * ex + ey * ey)
     along = np.clip(px * (ex * inverse) + py * (ey * inverse), 0, 1)
-    px, py = px - along * ex, py - along * ey
-    return np.asarray(np.sqrt(px * px + py * py) - radius, np.float32)
+    return np.asarray(_length(px - along * ex, py - along * ey) - radius, np.float32)
 
 
 def convex(x: Field, y: Field, corners: Sequence[tuple[float, float]]) -> Field:
@@ -82,7 +80,7 @@ def star(x: Field, y: Field, outer: float, inner: float, points: int = 5) -> Fie
     """A star around (0, 0), one point upwards: every point is folded onto one, half of which is a straight edge."""
     distance, angle = polar(x, y)
     wedge = math.pi / points
-    folded = np.abs((angle + wedge) % (2 * wedge) - wedge)
+    folded = np.abs(angle - np.rint(angle * (0.5 / wedge)) * (2 * wedge))
     u, v = distance * np.cos(folded), distance * np.sin(folded)
     ix, iy = inner * math.cos(wedge), inner * math.sin(wedge)
     length = math.hypot(outer - ix, iy)
@@ -92,4 +90,10 @@ def star(x: Field, y: Field, outer: float, inner: float, points: int = 5) -> Fie
 
 def polar(x: Field, y: Field) -> tuple[Field, Field]:
     """Distance from (0, 0), and angle clockwise from straight up in radians, -pi to pi."""
-    return np.sqrt(x * x + y * y), np.arctan2(x, -y)
+    return _length(x, y), np.arctan2(x, -y)
+
+
+def _length(x: Field, y: Field) -> Field:
+    """Of the vectors (x, y)."""
+    squares = x * x + y * y
+    return np.sqrt(squares, out=squares)

@@ -11,20 +11,19 @@ from functools import lru_cache
 from typing import Final
 
 from vidlm import prompts
-from vidlm.domain import Policy, Severity
+from vidlm.domain import Policy
 from vidlm.moderation.policies import load_policies
-from vidlm.toyworld.questions import KIND_ONLY, Question, absent_fact, absent_question, half_shown, namesakes, questions
-from vidlm.toyworld.scene import HAZARDS
+from vidlm.toyworld.composed import sample_composed
+from vidlm.toyworld.questions import Question, absent_question, follow_ups, half_shown, questions
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
 from vidlm.toyworld.world import Rng
 
-HELD_OUT: Final = frozenset(
-    {("green", "star"), ("purple", "cross"), ("yellow", "triangle"), ("blue", "ring"), ("red", "car")}
-)
-"""Pairs that are drawn and captioned but never a policy in training: policies "composed of known words"."""
-
 RARE: Final = frozenset({"direction", "place", "order"})
 """Kinds of question that fit few facts: they are asked twice as readily as the others where they fit."""
+FOLLOW_UPS: Final = 0.35
+"""Of parts that are asked a question which only makes sense after another one."""
+CAPTIONED: Final = 8
+"""Facts that a caption tells, at most: parts that show more are only asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,12 @@ class Turn:
     request: str
     answer: str
     about: tuple[Fact, ...] = ()
+    history: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The request as it follows a prefix."""
+        return prompts.branch(self.request, self.history)
 
 
 @lru_cache(maxsize=1)
@@ -47,27 +52,29 @@ def built_in_policies() -> dict[str, Policy]:
     return {policy.id: policy for policy in load_policies().policies}
 
 
-def composed_policy(name: str) -> Policy:
-    """A policy nobody wrote into the taxonomy, in the words of the world: "a green star"."""
-    return Policy(f"custom.{name.replace(' ', '_')}", name, "custom", name, "", Severity.LOW, 0.5, 1.01)
-
-
 def yes_no(holds: bool) -> str:
     return "Yes" if holds else "No"
 
 
-def sample_turns(rng: Rng, seen: Sequence[Fact], *, count: int = 12) -> list[Turn]:
-    """About `count` turns on one part: its caption, policies, attributes, relevance and things that are not there."""
-    turns = [Turn("caption", prompts.caption_request(), caption(seen), tuple(seen))]
+def sample_turns(rng: Rng, seen: Sequence[Fact], *, count: int = 12, unseen: bool = False) -> list[Turn]:
+    """About `count` turns on one part: its caption, policies, attributes, relevance and things that are not there.
+
+    `unseen`: questions in wordings that training never uses.
+    """
+    turns: list[Turn] = []
+    if len(seen) <= CAPTIONED:
+        turns.append(Turn("caption", prompts.caption_request(), caption(seen), tuple(seen)))
     turns += _policy_turns(rng, seen)
-    turns += [_composed_turn(rng, seen)]
-    asked = questions(rng, seen)
+    turns += [_composed_turn(rng, seen) for _ in range(2)]
+    asked = questions(rng, seen, unseen=unseen)
     asked.sort(key=lambda question: rng.random() * (0.5 if question.kind in RARE else 1.0))
-    for question in asked[: max(1, count - len(turns) - 5)]:
+    for question in asked[: max(1, count - len(turns) - 4)]:
         turns.append(Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about))
     turns += _relevance_turns(rng, seen, asked)
-    absent = absent_question(rng, seen)
+    absent = absent_question(rng, seen, unseen=unseen)
     turns.append(Turn("absent", prompts.answer_request(absent.text), prompts.NOT_SHOWN))
+    if rng.random() < FOLLOW_UPS:
+        turns += _follow_up_turns(rng, seen, unseen=unseen)
     return turns
 
 
@@ -96,25 +103,38 @@ def _policy_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
 
 
 def _composed_turn(rng: Rng, seen: Sequence[Fact]) -> Turn:
-    """A policy in the world's words, half of them true, never one of the held-out pairs."""
-    candidates = [fact for fact in seen if (fact.colour, fact.kind) not in HELD_OUT]
-    holds = bool(candidates) and rng.random() < 0.5
-    while True:
-        fact = candidates[int(rng.integers(len(candidates)))] if holds else absent_fact(rng, seen)
-        if (fact.colour, fact.kind) not in HELD_OUT:
-            break
-    words = fact.subject if fact.kind in HAZARDS or rng.random() < 0.8 else f"{fact.subject} anywhere"
-    about = namesakes(seen, fact) if holds else ()
-    return Turn("composed", prompts.policy_question(composed_policy(words)), yes_no(holds), about)
+    """A policy in the world's words."""
+    made = sample_composed(rng, seen)
+    return Turn("composed", prompts.policy_question(made.policy), yes_no(made.holds), made.about)
+
+
+def _follow_up_turns(rng: Rng, seen: Sequence[Fact], *, unseen: bool) -> list[Turn]:
+    """A question about "it" after another one, and whether a part is worth asking it."""
+    pairs = follow_ups(rng, seen, unseen=unseen)
+    if not pairs:
+        return []
+    first, then = pairs[int(rng.integers(len(pairs)))]
+    history = ((first.text, first.answer),)
+    turns = [Turn("follow_up", prompts.answer_request(then.text), then.answer, then.about, history)]
+    if rng.random() < 0.5:
+        request = prompts.relevance_question(then.text)
+        return [*turns, Turn("relevance", request, "Yes", then.about, history)]
+    absent = absent_question(rng, seen, unseen=unseen)
+    said = ((absent.text, str(rng.choice(_ELSEWHERE))),)
+    return [*turns, Turn("relevance", prompts.relevance_question(then.text), "No", (), said)]
+
+
+_ELSEWHERE: Final = ("Left.", "Red.", "In the middle.", "From 2.0s to 4.5s.", "Two.", "A dog.")
+"""What an earlier question may have been answered from another part: that part is not this one."""
 
 
 def _relevance_turns(rng: Rng, seen: Sequence[Fact], asked: Sequence[Question]) -> list[Turn]:
     """Two that are "No" and two that are "Yes": every question asked of a video passes through this one first."""
-    others = [absent_question(rng, seen), absent_question(rng, seen, kinds_only=True)]
+    others = [absent_question(rng, seen), absent_question(rng, seen, by_kind=True)]
     turns = [Turn("relevance", prompts.relevance_question(absent.text), "No") for absent in others]
     for number in range(2 if asked else 0):
         present = asked[int(rng.integers(len(asked)))]
-        by_kind = [question for question in asked if question.kind in KIND_ONLY]
+        by_kind = [question for question in asked if question.by_kind]
         if number == 1 and rng.random() < 0.3:
             present = half_shown(rng, seen)
         elif number == 1 and by_kind:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from vidlm.toyworld.composed import HELD_OUT
 from vidlm.toyworld.scene import SHAPES, Clip, Scene
-from vidlm.toyworld.tasks import HELD_OUT
 from vidlm.toyworld.world import Rng
 
 

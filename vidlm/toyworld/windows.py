@@ -14,12 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from vidlm.toyworld import draw
-from vidlm.toyworld.scene import COLOURS, KINDS, Clip, Scene
+from vidlm.toyworld.scene import COLOURS, KINDS, Clip
 from vidlm.toyworld.truth import Fact, fact_of, place_of
 from vidlm.toyworld.world import Rng, sample_scene, with_camera
 
-CUT_SHARE: Final = 0.2
+CUT_SHARE: Final = 0.25
 """Of windows that hold several scenes: answers are read from several windows at once, and cuts can be missed."""
+GAP_SHARE: Final = 0.3
+"""Of those, windows with time missing between scenes: what an answer is read from need not be in one piece."""
+SCENE_S: Final = 8.0
+"""A window longer than this always holds several scenes."""
 CELL: Final = 28
 """Side of the square of pixels that one visual token stands for."""
 KIND_NAMES: Final = ("nothing", *KINDS)
@@ -28,58 +32,113 @@ MOTION_NAMES: Final = ("none", "left", "right", "up", "down", "still", "grows")
 PLACE_NAMES: Final = ("none", "left", "right", "top", "bottom", "middle")
 CELL_FACTS: Final = {"kind": KIND_NAMES, "colour": COLOUR_NAMES, "motion": MOTION_NAMES}
 """What is known of what stands in a cell, in the order of `cell_labels`; 0 where there is nothing to know."""
-PAIRS_MOST: Final = 10
+PAIRS_MOST: Final = 32
 """Frame pairs a window has at most."""
 FACT_LABELS: Final = {**CELL_FACTS, "place": PLACE_NAMES, "first": tuple(range(PAIRS_MOST))}
 """What is known of a fact, in the order of `fact_labels`; "first" is the frame pair it is first seen in."""
 
 
-def sample_window(rng: Rng, pairs: int) -> tuple[Clip, npt.NDArray[np.float64], float]:
-    """A clip, the times of 2 * `pairs` frames in it, and the sampling rate they came from."""
+def sample_window(rng: Rng, pairs: int, *, words: float = 0.15) -> tuple[Clip, npt.NDArray[np.float64], float]:
+    """A clip, the times of 2 * `pairs` frames in it, and the sampling rate they came from.
+
+    `words` is the share of scenes with lettering.
+    """
     fps = float(rng.choice([2.0, 1.0, 4.0], p=[0.84, 0.08, 0.08]))
     start_s = float(rng.integers(0, 240)) / 2 if rng.random() < 0.7 else 0.0
     length_s = max(2.0, 2 * pairs / fps)
     begin = start_s + (float(rng.uniform(0, 0.5)) if rng.random() < 0.3 else 0.0)
-    scene = sample_scene(rng, start_s, start_s + length_s + 0.5)
-    if rng.random() < 0.1:
-        scene = dataclasses.replace(scene, fade_in_s=0.5)
-    scenes: tuple[Scene, ...] = (scene,)
-    if pairs >= 3 and rng.random() < CUT_SHARE:
-        scenes = _cut_up(rng, start_s, length_s)
     frames = 2 * pairs - (1 if pairs > 1 and rng.random() < 0.15 else 0)
-    clip = with_camera(rng, start_s + length_s + 0.5, scenes)
-    return clip, np.round(begin * fps) / fps + np.arange(frames) / fps, fps
+    times_s = np.round(begin * fps) / fps + np.arange(frames) / fps
+    ends = [start_s + length_s + 0.5]
+    if length_s > SCENE_S or (pairs >= 3 and rng.random() < CUT_SHARE):
+        ends = _cuts(rng, start_s, length_s)
+        if rng.random() < GAP_SHARE:
+            times_s = _with_gap(rng, times_s, ends)
+    scenes = [
+        sample_scene(rng, scene_start_s, end_s, words=words) for scene_start_s, end_s in pairwise([start_s, *ends])
+    ]
+    if rng.random() < 0.1:
+        scenes[0] = dataclasses.replace(scenes[0], fade_in_s=0.5)
+    return with_camera(rng, ends[-1], tuple(scenes)), times_s, fps
 
 
-def _cut_up(rng: Rng, start_s: float, length_s: float) -> tuple[Scene, ...]:
-    """Two scenes, or three where there is time for them."""
-    shares = [float(rng.uniform(0.3, 0.7))]
-    if length_s >= 6 and rng.random() < 0.4:
-        shares = [float(rng.uniform(0.25, 0.4)), float(rng.uniform(0.6, 0.75))]
-    cuts = [start_s, *(start_s + round(length_s * share * 2) / 2 for share in shares), start_s + length_s + 0.5]
-    return tuple(sample_scene(rng, begin, end) for begin, end in pairwise(cuts))
+def _cuts(rng: Rng, start_s: float, length_s: float) -> list[float]:
+    """Where scenes end: two of them, or as many as a long window takes."""
+    count = max(2, round(length_s / float(rng.uniform(3.0, SCENE_S))))
+    shares = (np.arange(1, count) + rng.uniform(-0.2, 0.2, count - 1)) / count
+    return [*(start_s + np.round(shares * length_s * 2) / 2), start_s + length_s + 0.5]
+
+
+def _with_gap(rng: Rng, times_s: npt.NDArray[np.float64], ends: list[float]) -> npt.NDArray[np.float64]:
+    """The times of frame pairs after one of the cuts, some seconds later: a scene that nobody sees goes between."""
+    at = int(rng.integers(len(ends) - 1))
+    later = int(np.searchsorted(times_s, ends[at] - 1e-6))
+    later += later % 2  # a pair is not torn
+    if later >= len(times_s):
+        return times_s
+    by_s = float(rng.integers(4, 80)) / 2
+    cut_s = float(times_s[later])
+    ends[at:] = [cut_s, cut_s + by_s, *(end_s + by_s for end_s in ends[at + 1 :])]
+    return np.concatenate([times_s[:later], times_s[later:] + by_s])
 
 
 def render_window(
-    rng: Rng, clip: Clip, times_s: npt.NDArray[np.float64], size: tuple[int, int]
+    rng: Rng, clip: Clip, times_s: npt.NDArray[np.float64], size: tuple[int, int], *, codec: float = 0.0
 ) -> npt.NDArray[np.uint8]:
-    """Frames [2 * pairs, H, W, 3] as a decoder would give them; an odd count repeats the last frame."""
+    """Frames [2 * pairs, H, W, 3] as a decoder would give them; an odd count repeats the last frame.
+
+    `codec` is the share of windows that look like the output of a frugal encoder.
+    """
     frames = soften(rng, draw.render(clip, times_s, *size))
+    if rng.random() < codec:
+        frames = crush(frames, float(rng.uniform(8, 40)))
     return np.concatenate([frames, frames[-1:]]) if len(frames) % 2 else frames
+
+
+def crush(frames: npt.NDArray[np.uint8], step: float) -> npt.NDArray[np.uint8]:
+    """What coarse quantisation leaves: the coefficients of 8 x 8 blocks rounded to multiples of about `step`.
+
+    A type-II discrete cosine transform with JPEG's habit of coarser steps for finer detail (Wallace 1992); blocks are
+    of the picture at the model's size, where a real encoder's are of the larger source, so this is somewhat harsher.
+    """
+    count, height, width, _ = frames.shape
+    tall, wide = -(-height // 8) * 8, -(-width // 8) * 8
+    padded = np.pad(frames, ((0, 0), (0, tall - height), (0, wide - width), (0, 0)), mode="edge").astype(np.float32)
+    blocks = padded.reshape(count, tall // 8, 8, wide // 8, 8, 3)
+    coefficients = np.einsum("ky,naybxc,lx->nakblc", _DCT, blocks, _DCT, optimize=True)
+    steps = step * (1 + 0.25 * (np.arange(8)[:, None] + np.arange(8)))[None, None, :, None, :, None]
+    coarse = np.round(coefficients / steps) * steps
+    back = np.einsum("ky,nakblc,lx->naybxc", _DCT, coarse, _DCT, optimize=True)
+    return np.asarray(np.clip(back.reshape(padded.shape)[:, :height, :width] + 0.5, 0, 255), dtype=np.uint8)
+
+
+_DCT: Final = (
+    np.cos(np.pi * np.outer(np.arange(8), np.arange(8) + 0.5) / 8).astype(np.float32)
+    * np.sqrt(np.where(np.arange(8) == 0, 1 / 8, 2 / 8)).astype(np.float32)[:, None]
+)
+"""The orthonormal type-II transform of eight values."""
 
 
 def soften(rng: Rng, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """What 4:2:0 video does to a picture: colour at half resolution and, at low bitrates, a slight blur."""
-    wide = frames.astype(np.float32)
-    luma = wide @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
-    count, height, width, _ = frames.shape
-    chroma = (wide - luma[..., None]).reshape(count, height // 2, 2, width // 2, 2, 3).mean(axis=(2, 4))
+    planes = frames.transpose(3, 0, 1, 2).astype(np.float32, order="C")
+    count, height, width = planes.shape[1:]
+    luma = 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
+    planes -= luma
+    lines = planes[:, :, 0::2] + planes[:, :, 1::2]
+    chroma = (lines[..., 0::2] + lines[..., 1::2]) * 0.25
+    lines[..., 0::2] = lines[..., 1::2] = chroma
     if rng.random() < 0.5:
         share = np.float32(rng.uniform(0, 0.5))
         for axis in (1, 2):
             luma = (1 - share) * luma + share * 0.5 * (np.roll(luma, 1, axis) + np.roll(luma, -1, axis))
-    wide = luma[..., None] + chroma.repeat(2, axis=1).repeat(2, axis=2)
-    return np.asarray(np.clip(wide + 0.5, 0, 255), dtype=np.uint8)
+    by_two = (count, height // 2, 2, width)
+    np.add(lines[:, :, :, None], (luma + 0.5).reshape(by_two), out=planes.reshape(3, *by_two))
+    planes.clip(0, 255, out=planes)
+    soft = np.empty_like(frames)
+    for channel, plane in enumerate(planes):
+        soft[..., channel] = plane
+    return soft
 
 
 def shown_at(clip: Clip, time_s: float) -> list[tuple[Fact, float, float, float]]:

@@ -1,0 +1,150 @@
+"""Policies nobody wrote into the taxonomy, in the words of the world, and whether they hold. Pure.
+
+"a green star", "a red car moving left", "a shape that grows", "a dog or a house", "a ball, but not a red one": each is
+a text and a rule over facts, so the truth needs no drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vidlm.domain import Policy, Severity
+from vidlm.toyworld.questions import WAYS, absent_fact, plural, some_people
+from vidlm.toyworld.scene import SHAPES, THINGS
+from vidlm.toyworld.truth import Fact, at_place
+from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, Rng
+
+HELD_OUT: Final = frozenset(
+    {("green", "star"), ("purple", "cross"), ("yellow", "triangle"), ("blue", "ring"), ("red", "car")}
+)
+"""Pairs that are drawn and captioned but never a policy in training: policies "composed of known words"."""
+
+TRIES: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A policy in words (`allowed` as its exception) and the facts it holds of; where it is about two things at once,
+    `holds` says whether all of it does."""
+
+    blocked: str
+    allowed: str
+    about: tuple[Fact, ...]
+    holds: bool
+
+    @property
+    def policy(self) -> Policy:
+        return composed_policy(self.blocked, self.allowed)
+
+
+def composed_policy(blocked: str, allowed: str = "") -> Policy:
+    """A custom policy with this text: "a green star"."""
+    return Policy(f"custom.{blocked.replace(' ', '_')}", blocked, "custom", blocked, allowed, Severity.LOW, 0.5, 1.01)
+
+
+def sample_composed(rng: Rng, seen: Sequence[Fact]) -> Composed:
+    """A policy about what can be seen or something near it, as often true as not where that can be, never one of the
+    held-out pairs."""
+    wanted = rng.random() < 0.5
+    found = None
+    for _ in range(TRIES):
+        near = seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.6 else absent_fact(rng, seen)
+        form = _FORMS[int(rng.choice(len(_FORMS), p=_SHARES))]
+        made = None if (near.colour, near.kind) in HELD_OUT else form(rng, near, seen)
+        found = made or found
+        if made is not None and made.holds == wanted:
+            return made
+    return found or _one(seen, "fire", lambda fact: fact.kind == "fire")
+
+
+def _one(seen: Sequence[Fact], blocked: str, holds: Callable[[Fact], bool], allowed: str = "") -> Composed:
+    about = tuple(fact for fact in seen if holds(fact))
+    return Composed(blocked, allowed, about, bool(about))
+
+
+def _thing(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed:
+    text = f"{near.subject} anywhere" if near.colour and rng.random() < 0.15 else near.subject
+    return _one(seen, text, lambda fact: fact.name == near.name)
+
+
+def _kind(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
+    if near.kind not in (*SHAPES, *THINGS) or (near.kind == "person" and some_people(seen)):
+        return None
+    return _one(seen, f"a {near.kind}", lambda fact: fact.kind == near.kind)
+
+
+def _moving(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed:
+    motion = (
+        near.motion if near.motion in (*WAYS, "grows") and rng.random() < 0.6 else str(rng.choice([*WAYS, "grows"]))
+    )
+    return _one(seen, f"{near.subject} {_does(motion)}", lambda fact: (fact.name, fact.motion) == (near.name, motion))
+
+
+def _placed(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
+    if any(fact.name == near.name and fact.motion != "still" for fact in seen):
+        return None
+    place = near.place if near.place and rng.random() < 0.6 else str(rng.choice(list(PLACES)))
+    return _one(seen, f"{near.subject} {at_place(place)}", lambda fact: (fact.name, fact.place) == (near.name, place))
+
+
+def _something(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed:
+    motion = (
+        near.motion if near.motion in (*WAYS, "grows") and rng.random() < 0.6 else str(rng.choice([*WAYS, "grows"]))
+    )
+    return _one(seen, f"something {_does(motion)}", lambda fact: fact.motion == motion)
+
+
+def _coloured_shape(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed:
+    colour = near.colour if near.is_shape and near.colour else str(rng.choice(SHAPE_COLOURS))
+    article = "an" if colour == "orange" else "a"
+    return _one(seen, f"{article} {colour} shape", lambda fact: fact.is_shape and fact.colour == colour)
+
+
+def _several(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
+    if near.kind not in (*SHAPES, *THINGS) or (near.kind == "person" and some_people(seen)):
+        return None
+    same = tuple(fact for fact in seen if fact.kind == near.kind)
+    return Composed(f"two or more {plural(near.kind)}", "", same, len(same) >= 2)
+
+
+def _both(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
+    return _two(rng, near, seen, "and")
+
+
+def _either(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
+    return _two(rng, near, seen, "or")
+
+
+def _two(rng: Rng, near: Fact, seen: Sequence[Fact], joint: str) -> Composed | None:
+    other = seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.6 else absent_fact(rng, seen)
+    if other.name == near.name or (other.colour, other.kind) in HELD_OUT:
+        return None
+    about = tuple(fact for fact in seen if fact.name in (near.name, other.name))
+    needed = 2 if joint == "and" else 1
+    return Composed(f"{near.subject} {joint} {other.subject}", "", about, len({fact.name for fact in about}) >= needed)
+
+
+def _except(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
+    """A kind of thing, but not in one colour."""
+    if near.kind not in SHAPES:
+        return None
+    colour = near.colour if near.colour and rng.random() < 0.6 else str(rng.choice(SHAPE_COLOURS))
+    if (colour, near.kind) in HELD_OUT:
+        return None
+    article = "an" if colour == "orange" else "a"
+    return _one(
+        seen,
+        f"a {near.kind}",
+        lambda fact: fact.kind == near.kind and fact.colour != colour,
+        f"{article} {colour} {near.kind}",
+    )
+
+
+def _does(motion: str) -> str:
+    return "that grows" if motion == "grows" else f"moving {motion}"
+
+
+_FORMS: Final = (_thing, _kind, _moving, _placed, _something, _coloured_shape, _several, _both, _either, _except)
+_SHARES: Final = (0.38, 0.12, 0.11, 0.11, 0.05, 0.05, 0.05, 0.05, 0.04, 0.04)
