@@ -11,12 +11,24 @@ from vidlm.domain import Span
 from vidlm.evaluation import metrics
 
 scored = st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=40)
+with_positives = scored.filter(lambda items: any(truth for _, truth in items))
+shares = st.fractions(min_value=0, max_value=1, max_denominator=20).map(float)
+
+
+def arrays(items: list[tuple[int, bool]]) -> tuple[metrics.Floats, metrics.Flags]:
+    """Scores in tenths, so that many are alike, and the truth."""
+    return np.asarray([score / 10 for score, _ in items]), np.asarray([truth for _, truth in items])
+
+
+def at(items: list[tuple[int, bool]], threshold: float) -> tuple[float, float]:
+    """(precision, recall) at a threshold that flags something, counted one by one."""
+    flagged = [truth for score, truth in items if score / 10 >= threshold]
+    return sum(flagged) / len(flagged), sum(flagged) / sum(truth for _, truth in items)
 
 
 @given(scored)
 def test_auroc_is_the_chance_that_a_positive_outscores_a_negative(items: list[tuple[int, bool]]) -> None:
-    scores = np.asarray([score / 10 for score, _ in items])
-    positive = np.asarray([truth for _, truth in items])
+    scores, positive = arrays(items)
     pairs = [(a > b) + 0.5 * (a == b) for a in scores[positive] for b in scores[~positive]]
     found = metrics.auroc(scores, positive)
     if not pairs:
@@ -62,3 +74,139 @@ def test_bootstrap_resamples_clips_not_observations() -> None:
 
 def test_bootstrap_of_nothing_is_unknown() -> None:
     assert all(math.isnan(number) for number in metrics.bootstrap([], lambda _: 1.0))
+
+
+@given(with_positives)
+def test_average_precision_adds_up_precision_where_recall_grows(items: list[tuple[int, bool]]) -> None:
+    total, before = 0.0, 0.0
+    for threshold in sorted({score / 10 for score, _ in items}, reverse=True):
+        precision, recall = at(items, threshold)
+        total, before = total + precision * (recall - before), recall
+    assert metrics.average_precision(*arrays(items)) == pytest.approx(total)
+
+
+@given(with_positives, st.randoms(use_true_random=False))
+def test_average_precision_does_not_depend_on_the_order_of_equal_scores(items, random) -> None:
+    shuffled = list(items)
+    random.shuffle(shuffled)
+    assert metrics.average_precision(*arrays(items)) == pytest.approx(metrics.average_precision(*arrays(shuffled)))
+
+
+def test_average_precision_of_cases_a_person_can_check() -> None:
+    truth = np.asarray([True, False, True, False])
+    assert metrics.average_precision(np.asarray([0.9, 0.8, 0.7, 0.1]), truth) == pytest.approx((1 + 2 / 3) / 2)
+    assert metrics.average_precision(np.full(4, 0.5), truth) == pytest.approx(0.5)  # all alike: the share of positives
+    assert math.isnan(metrics.average_precision(np.asarray([0.5]), np.asarray([False])))
+
+
+@given(scored, st.integers(0, 11))
+def test_a_decision_counts_what_is_at_or_above_its_threshold(items: list[tuple[int, bool]], tenths: int) -> None:
+    found = metrics.precision_recall_at(*arrays(items), tenths / 10)
+    flagged = [truth for score, truth in items if score >= tenths]
+    assert (found.right, found.flagged) == (sum(flagged), len(flagged))
+    assert found.positives == sum(truth for _, truth in items)
+    assert math.isnan(found.precision) == (not flagged)
+    assert math.isnan(found.recall) == (found.positives == 0)
+
+
+@given(with_positives, shares.filter(bool))
+def test_the_threshold_for_a_precision_is_the_lowest_that_has_it(items: list[tuple[int, bool]], wanted: float) -> None:
+    found = metrics.threshold_for(*arrays(items), precision=wanted)
+    having = [score / 10 for score, _ in items if at(items, score / 10)[0] >= wanted]
+    assert found == (min(having) if having else None)
+
+
+@given(with_positives, shares.filter(bool))
+def test_the_threshold_for_a_recall_is_the_highest_that_has_it(items: list[tuple[int, bool]], wanted: float) -> None:
+    found = metrics.threshold_for(*arrays(items), recall=wanted)
+    assert found == max(score / 10 for score, _ in items if at(items, score / 10)[1] >= wanted)
+
+
+@given(with_positives, shares.filter(bool), shares.filter(bool))
+def test_more_recall_never_wants_a_higher_threshold(items: list[tuple[int, bool]], one: float, other: float) -> None:
+    scores, positive = arrays(items)
+    low, high = (metrics.threshold_for(scores, positive, recall=recall) for recall in sorted([one, other]))
+    assert low is not None
+    assert high is not None
+    assert high <= low
+
+
+def test_a_threshold_that_does_not_exist_or_makes_no_sense() -> None:
+    scores, positive = np.asarray([0.9, 0.1]), np.asarray([False, True])
+    assert metrics.threshold_for(scores, positive, precision=0.9) is None
+    assert metrics.threshold_for(scores, ~positive | positive, precision=0.9) == pytest.approx(0.1)
+    assert metrics.threshold_for(scores, positive & ~positive, recall=0.1) is None
+    for wanted in ({}, {"precision": 0.5, "recall": 0.5}, {"precision": 0.0}, {"recall": 1.1}):
+        with pytest.raises(ValueError, match="in \\(0, 1\\]"):
+            metrics.threshold_for(scores, positive, **wanted)
+
+
+@given(scored)
+def test_bins_hold_every_score_once_and_make_the_calibration_error(items: list[tuple[int, bool]]) -> None:
+    scores, positive = arrays(items)
+    bins = metrics.reliability_bins(scores, positive)
+    assert len(bins) == 15
+    filled = [part for part in bins if part.count]
+    assert all(part.low - 1e-9 <= part.mean_score <= part.high + 1e-9 for part in filled)
+    assert sum(part.count for part in bins) == len(items)
+    assert sum(part.count * part.mean_score for part in filled) == pytest.approx(float(scores.sum()))
+    assert sum(part.count * part.positive_share for part in filled) == pytest.approx(int(positive.sum()))
+    apart = sum(part.count * abs(part.mean_score - part.positive_share) for part in filled) / len(items)
+    assert metrics.expected_calibration_error(scores, positive) == pytest.approx(apart)
+
+
+def test_a_score_of_one_is_in_the_last_bin_and_empty_bins_know_nothing() -> None:
+    bins = metrics.reliability_bins(np.asarray([1.0]), np.asarray([True]))
+    assert [part.count for part in bins] == [0] * 14 + [1]
+    assert math.isnan(bins[0].mean_score)
+    assert math.isnan(bins[0].positive_share)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=5), min_size=1, max_size=20))
+def test_circular_is_never_above_any_single_rotation(rotations: list[list[bool]]) -> None:
+    found = metrics.circular_accuracy(rotations)
+    assert found == sum(False not in question for question in rotations) / len(rotations)
+    assert found <= sum(question[0] for question in rotations) / len(rotations)
+
+
+def test_circular_accuracy_wants_every_question_asked() -> None:
+    assert math.isnan(metrics.circular_accuracy([]))
+    with pytest.raises(ValueError, match="rotation"):
+        metrics.circular_accuracy([[True], []])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20))
+def test_mme_counts_questions_and_pairs(pairs: list[tuple[bool, bool]]) -> None:
+    scores = metrics.mme_scores(pairs)
+    assert scores.accuracy == pytest.approx(np.mean([right for pair in pairs for right in pair]))
+    assert scores.accuracy_plus == pytest.approx(pairs.count((True, True)) / len(pairs))
+    assert scores.accuracy_plus <= scores.accuracy <= (1 + scores.accuracy_plus) / 2 + 1e-12
+    assert scores.score == pytest.approx(100 * (scores.accuracy + scores.accuracy_plus))
+
+
+def test_mme_of_nothing_is_unknown() -> None:
+    assert math.isnan(metrics.mme_scores([]).score)
+
+
+def test_grounding_counts_overlaps_that_reach_the_bar() -> None:
+    found = metrics.grounding_scores(np.asarray([0.0, 0.3, 0.5, 0.69, 1.0]))
+    assert found == {"mean_iou": pytest.approx(0.498), "r1_iou30": 0.8, "r1_iou50": 0.6, "r1_iou70": 0.2}
+    assert all(math.isnan(value) for value in metrics.grounding_scores(np.asarray([])).values())
+
+
+@given(st.integers(0, 200), st.integers(1, 200))
+def test_wilson_holds_the_share_and_shrinks_with_more_of_the_same(successes: int, count: int) -> None:
+    successes = min(successes, count)
+    low, high = metrics.wilson(successes, count)
+    assert 0 <= low <= successes / count + 1e-12
+    assert successes / count - 1e-12 <= high <= 1
+    closer_low, closer_high = metrics.wilson(4 * successes, 4 * count)
+    assert closer_high - closer_low < high - low
+    mirrored_low, mirrored_high = metrics.wilson(count - successes, count)
+    assert (mirrored_low, mirrored_high) == pytest.approx((1 - high, 1 - low))
+
+
+def test_wilson_of_known_cases() -> None:
+    assert metrics.wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert metrics.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert all(math.isnan(end) for end in metrics.wilson(0, 0))

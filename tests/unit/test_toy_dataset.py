@@ -1,6 +1,8 @@
 """A row of packed branches must mean what its branches mean alone, and labels must sit where the actors are."""
 
-import dataclasses
+import re
+from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,82 +24,133 @@ def words(tokenizer: Tokenizer) -> rows.Vocabulary:
     return rows.Vocabulary(tokenizer)
 
 
-def test_packed_branches_equal_branches_alone(words: rows.Vocabulary) -> None:
-    batch = rows.sample_rows(np.random.default_rng(0), words, size=(84, 112), pairs=2, count=1, turns=8)
+def test_packed_turns_equal_turns_alone(words: rows.Vocabulary) -> None:
+    """Every turn of every chunk, read by the library's own forward right behind its prefix."""
+    batch = rows.sample_rows(np.random.default_rng(0), words, size=(84, 112), pairs=2, count=2, turns=8)
     model = student.new_model(student.train_tokenizer()).eval()
+    layout, compared = batch.layout, 0
     with torch.inference_mode():
         tokens = losses.see(model, batch.pixels)
-        together, _, columns = losses.stage2_logits(model, batch, tokens, words, torch.device("cpu"))
-        branch = batch.branch[0]
-        for number in range(1, int(branch.max()) + 1):
-            kept = ((branch == 0) | (branch == number)).nonzero()[:, 0]
-            alone = dataclasses.replace(
-                batch,
-                ids=batch.ids[:, kept],
-                branch=batch.branch[:, kept],
-                positions=batch.positions[:, :, kept],
-                targets=batch.targets[:, kept],
-                weights=batch.weights[:, kept],
-                about=batch.about[:, kept],
-                kinds=[[batch.kinds[0][number - 1]]],
-            )
-            logits, _, _ = losses.stage2_logits(model, alone, tokens, words, torch.device("cpu"))
-            torch.testing.assert_close(logits, together[branch[columns] == number], atol=1e-4, rtol=1e-4)
+        last = losses.stage2_states(model, batch, tokens, words).last
+        for chunk, row in enumerate(layout.owner.tolist()):
+            length = int(layout.prefix_length[row])
+            for number in layout.turn[chunk].unique().tolist():
+                if number == 0:
+                    continue
+                mine = layout.turn[chunk] == number
+                ids = torch.cat([batch.prefix[row, :length], batch.ids[chunk, mine]])[None]
+                positions = torch.cat(
+                    [layout.prefix_positions[:, row, :length], layout.positions[:, chunk, mine]], dim=1
+                )
+                embeds = model.model.language_model.embed_tokens(ids)
+                shown = tokens[2 * row : 2 * row + 2].flatten(0, 1)
+                alone = model.model.language_model(
+                    inputs_embeds=embeds.masked_scatter((ids == words.video)[..., None], shown),
+                    position_ids=positions[:, None],
+                    use_cache=False,
+                ).last_hidden_state[0, length:]
+                torch.testing.assert_close(last[chunk, mine], alone, atol=1e-4, rtol=1e-4)
+                compared += 1
+    assert compared == sum(len(kinds) for kinds in batch.kinds)
 
 
 def test_rows_ask_for_answers_and_nothing_else(words: rows.Vocabulary) -> None:
     batch = rows.sample_rows(np.random.default_rng(1), words, size=(84, 112), pairs=1, count=4)
     asked = batch.targets >= 0
-    assert bool((batch.branch[asked] > 0).all())
+    assert bool((batch.layout.turn[asked] > 0).all())
     assert bool((batch.weights[asked] > 0).all())
     assert bool((batch.weights[~asked] == 0).all())
     assert int((batch.targets == words.end).sum()) == sum(len(kinds) for kinds in batch.kinds)
 
 
+def turns_of(batch: rows.Rows) -> Iterator[tuple[int, int, str, torch.Tensor]]:
+    """(row, chunk, kind, the turn's places in the chunk)"""
+    for row, kinds in enumerate(batch.kinds):
+        for number, kind in enumerate(kinds, start=1):
+            for chunk in (batch.layout.owner == row).nonzero()[:, 0].tolist():
+                mine = batch.layout.turn[chunk] == number
+                if mine.any():
+                    yield row, chunk, kind, mine
+
+
 def test_what_a_turn_is_about_is_known_to_its_tokens(words: rows.Vocabulary, tokenizer: Tokenizer) -> None:
     """The name in a request and the whole answer carry the fact they speak of, and its cells and labels agree."""
     asked = {"colour", "direction", "place", "when"}
-    batch = rows.sample_rows(np.random.default_rng(2), words, size=(84, 112), pairs=4, count=12)
+    batch = rows.sample_rows(np.random.default_rng(2), words, size=(84, 112), pairs=4, count=30)
     checked = 0
-    for row, kinds in enumerate(batch.kinds):
-        for number, kind in enumerate(kinds, start=1):
-            mine = batch.branch[row] == number
-            answering = mine & (batch.targets[row] >= 0)
-            bits = set(batch.about[row][answering].tolist())
-            if kind == "absent":
-                assert not batch.about[row][mine].any()
-            if kind not in asked:
-                continue
-            (bit,) = bits
-            assert bit.bit_count() == 1
-            assert int((batch.about[row][mine & ~answering] == bit).sum()) == 1  # the name's last token
-            fact = batch.truth.facts[row, bit.bit_length() - 1]
-            cells = batch.truth.owners[row] == bit
-            assert (batch.truth.cells[row].movedim(1, -1)[cells] == fact[:3]).all()
-            assert (batch.truth.places[row][cells] == fact[3]).all()
-            said = tokenizer.decode(batch.targets[row][answering].tolist()).lower()
-            if kind == "colour":
-                assert COLOUR_NAMES[fact[1]] in said
-            if kind == "direction":
-                assert MOTION_NAMES[fact[2]] in said
-            if kind == "place":
-                assert PLACE_NAMES[fact[3]] in said
-            checked += 1
+    for row, chunk, kind, mine in turns_of(batch):
+        answering = mine & (batch.targets[chunk] >= 0)
+        bits = set(batch.about[chunk][answering].tolist())
+        if kind == "absent":
+            assert not batch.about[chunk][mine].any()
+        if kind not in asked:
+            continue
+        (bit,) = bits
+        assert bit.bit_count() == 1
+        assert int((batch.about[chunk][mine & ~answering] == bit).sum()) == 1  # the name's last token
+        fact = batch.truth.facts[row, bit.bit_length() - 1]
+        cells = batch.truth.owners[row] == bit
+        assert (batch.truth.cells[row].movedim(1, -1)[cells] == fact[:3]).all()
+        assert (batch.truth.places[row][cells] == fact[3]).all()
+        said = tokenizer.decode(batch.targets[chunk][answering].tolist()).lower()
+        if kind == "colour":
+            assert COLOUR_NAMES[fact[1]] in said
+        if kind == "direction":
+            assert MOTION_NAMES[fact[2]] in said
+        if kind == "place":
+            assert PLACE_NAMES[fact[3]] in said
+        checked += 1
     assert checked > 10
+
+
+def test_written_times_know_the_pair_they_are_read_off(words: rows.Vocabulary, tokenizer: Tokenizer) -> None:
+    """The seconds of "From 2.5s" stand before the pair that the token is to look at."""
+    batch = rows.sample_rows(np.random.default_rng(4), words, size=(84, 112), pairs=4, count=40)
+    checked = 0
+    for row, chunk, kind, mine in turns_of(batch):
+        pairs = batch.when[chunk][mine]
+        if kind not in {"when", "moment"}:
+            assert kind == "follow_up" or not pairs.any()
+            continue
+        said = [
+            float(time)
+            for time in re.findall(
+                r"(\d+\.\d)s", tokenizer.decode(batch.targets[chunk][mine & (batch.targets[chunk] >= 0)].tolist())
+            )
+        ]
+        first = int(pairs[pairs > 0][0])
+        spelled = tokenizer.decode(batch.prefix[row][batch.clock[row] == first].tolist())
+        time_s = float(spelled.strip("<>s "))
+        assert time_s <= said[0] + 1e-6
+        later = tokenizer.decode(batch.prefix[row][batch.clock[row] == first + 1].tolist()).strip("<>s ")
+        assert not later or said[0] < float(later)
+        checked += 1
+    assert checked >= 5
 
 
 def test_where_to_look_is_learnt_from_attention_alone(words: rows.Vocabulary) -> None:
     """All attention on the wanted tokens costs nothing, none of it costs the most."""
     batch = rows.sample_rows(np.random.default_rng(3), words, size=(84, 112), pairs=2, count=2)
-    visual = batch.ids == words.video
-    shown = torch.zeros_like(batch.about)
+    visual = batch.prefix == words.video
+    owner = batch.layout.owner
+    shown = torch.zeros_like(batch.prefix)
     shown[visual] = batch.truth.owners.flatten()
-    wanted = ((batch.about[:, :, None] & shown[:, None, :]) != 0).float()
-    ideal = (wanted / wanted.sum(-1, keepdim=True).clamp(min=1))[:, None].expand(-1, 4, -1, -1)
-    for weights, low, high in ((ideal, 0.0, 1e-3), (torch.zeros_like(ideal), 10.0, 30.0)):
-        loss, figures = lessons.ground_loss([weights] * 4, batch, visual)
-        assert low <= float(loss) <= high
-        assert figures["ground_answers"] == pytest.approx(1.0 if high < 1 else 0.0, abs=1e-5)
+    rests = (batch.about[:, :, None] & shown[owner][:, None, :]) != 0
+    spells = (batch.when[:, :, None] == batch.clock[owner][:, None, :]) & (batch.when > 0)[:, :, None]
+    ideal = {
+        layer: (wanted / wanted.sum(-1, keepdim=True).clamp(min=1))[:, None].expand(-1, 2, -1, -1)
+        for layer, wanted in (
+            (lessons.NAME_LAYER, rests.float()),
+            (lessons.ANSWER_LAYER, rests.float()),
+            (lessons.TIME_LAYER, spells.float()),
+        )
+    }
+    loss, figures = lessons.ground_loss(ideal, batch, visual)
+    assert 0 <= float(loss) <= 1e-3
+    assert all(figures[f"ground_{name}"] == pytest.approx(1.0, abs=1e-5) for name in ("names", "answers", "times"))
+    loss, figures = lessons.ground_loss({layer: 0 * weights for layer, weights in ideal.items()}, batch, visual)
+    assert 10 <= float(loss) <= 40
+    assert figures["ground_times"] == 0
 
 
 def test_cells_name_what_covers_them() -> None:
@@ -131,3 +184,27 @@ def test_places_count_from_both_edges_and_are_named() -> None:
     assert figures["row"] == pytest.approx(1 / 3)
     assert figures["column"] == pytest.approx(1 / 4)
     assert figures["place"] == pytest.approx(3 / 4)
+
+
+def test_a_frugal_codec_takes_detail_and_leaves_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    frames = np.clip(np.linspace(40, 200, 112)[None, None, :, None] + rng.normal(0, 20, (2, 84, 112, 3)), 0, 255)
+    frames = frames.astype(np.uint8)
+    soft, hard = windows.crush(frames, 2.0).astype(float), windows.crush(frames, 60.0).astype(float)
+    assert np.abs(soft - frames).mean() < 2
+    assert np.abs(np.diff(hard, axis=2)).mean() < 0.5 * np.abs(np.diff(frames.astype(float), axis=2)).mean()
+    assert abs(hard.mean() - frames.mean()) < 1
+
+
+def test_windows_may_have_time_missing_and_stay_in_order() -> None:
+    gaps = 0
+    for seed in range(60):
+        clip, times_s, fps = windows.sample_window(np.random.default_rng(seed), 8)
+        assert len(times_s) in {15, 16}
+        steps = np.diff(times_s)
+        assert (steps > 0).all()
+        gaps += int((steps > 1 / fps + 1e-6).any())
+        assert clip.scenes[0].start_s <= times_s[0] + 1e-6
+        assert times_s[-1] < clip.duration_s
+        assert all(one.end_s == other.start_s for one, other in pairwise(clip.scenes))
+    assert 3 <= gaps <= 30

@@ -1,5 +1,7 @@
 """The truth of a clip and the questions asked of it agree with each other and with what was put there."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -44,19 +46,65 @@ def test_questions_have_one_answer_and_it_is_true(seed: int) -> None:
     rng = np.random.default_rng(seed)
     clip = world.sample_clip(rng, duration_s=8.0)
     seen = truth.facts_between(clip, np.arange(16) / 2)
-    for question in questions.questions(rng, seen):
-        named = [fact for fact in seen if f"{fact.definite} " in question.text.replace("?", " ").replace(",", " ")]
+    for question in questions.questions(rng, seen, unseen=seed % 3 == 0):
+        words = re.findall(r"[a-z]+", question.text.lower())
+        named = [fact for fact in seen if f"{fact.definite} " in " ".join(words) + " "]
         if question.kind == "direction":
             assert [f"{fact.motion}." for fact in named if fact.motion != "still"][-1] == question.answer.lower()
         if question.kind == "colour":
-            kinds = [fact for fact in seen if f" {fact.noun}?" in question.text or f" {fact.noun} " in question.text]
+            kinds = [fact for fact in seen if f" {fact.noun} " in " ".join(words) + " "]
             assert {fact.colour for fact in kinds} == {question.answer.rstrip(".").lower()}
+        if question.kind == "place":
+            assert truth.at_place(named[-1].place) == question.answer.rstrip(".").lower()
+        if question.kind == "check":
+            assert question.answer == ("Yes." if _holds(question) else "No.")
         if question.kind == "count":
-            counted = [fact for fact in seen if questions.plural(fact.kind) in question.text.split()]
+            counted = [fact for fact in seen if questions.plural(fact.kind) in words]
             assert questions.NUMBERS[len(counted)] == question.answer.rstrip(".")
         if question.kind == "when":
             start_s, end_s = prompts.times_in(question.answer)
             assert any((fact.start_s, fact.end_s) == (start_s, end_s) for fact in named)
+
+
+def _holds(question: questions.Question) -> bool:
+    """Whether a yes/no question is true of the one thing it is about."""
+    (fact,) = question.about
+    said = question.text.rstrip("?")
+    ends = [fact.colour] if said.startswith(f"Is the {fact.noun} ") else []
+    ends += [f"move {fact.motion}", truth.at_place(fact.place)]
+    return any(end and said.endswith(end) for end in ends)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_follow_up_is_about_what_the_first_question_was(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    seen = truth.facts_between(world.sample_clip(rng, duration_s=8.0), np.arange(16) / 2)
+    for first, then in questions.follow_ups(rng, seen):
+        assert first.about == then.about
+        assert "it" in re.findall(r"[a-z]+", then.text)
+        (fact,) = then.about
+        said = then.answer.rstrip(".").lower()
+        assert said in {fact.colour, fact.motion, truth.at_place(fact.place)} or prompts.times_in(then.answer) == [
+            fact.start_s,
+            fact.end_s,
+        ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_composed_policies_hold_of_what_they_are_about(seed: int) -> None:
+    """Half of them hold; the facts they rest on bear out the words."""
+    rng = np.random.default_rng(seed)
+    seen = truth.facts(world.sample_clip(rng, duration_s=6.0))
+    made = [composed.sample_composed(rng, seen) for _ in range(20)]
+    assert 4 <= sum(one.holds(seen) for one in made) <= 16 or len(seen) < 2
+    for one in made:
+        about = one.about(seen)
+        assert about or not one.holds(seen)
+        assert not one.holds([])
+        for fact in about:
+            said = one.blocked.replace("crosses", "cross")
+            assert fact.noun in said or said.startswith("something") or said.endswith("shape")
+            assert not one.allowed or str(fact.colour) not in one.allowed
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -26,17 +26,23 @@ TRIES: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A policy in words (`allowed` as its exception) and the facts it holds of; where it is about two things at once,
-    `holds` says whether all of it does."""
+    """A policy in words, with `allowed` as its exception, and its truth: it holds where enough facts bear it out."""
 
     blocked: str
     allowed: str
-    about: tuple[Fact, ...]
-    holds: bool
+    bears_out: Callable[[Fact], bool]
+    enough: Callable[[Sequence[Fact]], bool] = bool
 
     @property
     def policy(self) -> Policy:
         return composed_policy(self.blocked, self.allowed)
+
+    def about(self, seen: Sequence[Fact]) -> tuple[Fact, ...]:
+        """The facts that bear it out, whether or not they are enough."""
+        return tuple(fact for fact in seen if self.bears_out(fact))
+
+    def holds(self, seen: Sequence[Fact]) -> bool:
+        return self.enough(self.about(seen))
 
 
 def composed_policy(blocked: str, allowed: str = "") -> Policy:
@@ -54,59 +60,56 @@ def sample_composed(rng: Rng, seen: Sequence[Fact]) -> Composed:
         form = _FORMS[int(rng.choice(len(_FORMS), p=_SHARES))]
         made = None if (near.colour, near.kind) in HELD_OUT else form(rng, near, seen)
         found = made or found
-        if made is not None and made.holds == wanted:
+        if made is not None and made.holds(seen) == wanted:
             return made
-    return found or _one(seen, "fire", lambda fact: fact.kind == "fire")
+    return found or Composed("fire", "", lambda fact: fact.kind == "fire")
 
 
-def _one(seen: Sequence[Fact], blocked: str, holds: Callable[[Fact], bool], allowed: str = "") -> Composed:
-    about = tuple(fact for fact in seen if holds(fact))
-    return Composed(blocked, allowed, about, bool(about))
-
-
-def _thing(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed:
+def _thing(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     text = f"{near.subject} anywhere" if near.colour and rng.random() < 0.15 else near.subject
-    return _one(seen, text, lambda fact: fact.name == near.name)
+    return Composed(text, "", lambda fact: fact.name == near.name)
 
 
 def _kind(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
     if near.kind not in (*SHAPES, *THINGS) or (near.kind == "person" and some_people(seen)):
         return None
-    return _one(seen, f"a {near.kind}", lambda fact: fact.kind == near.kind)
+    return Composed(f"a {near.kind}", "", lambda fact: fact.kind == near.kind)
 
 
-def _moving(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed:
+def _moving(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     motion = (
         near.motion if near.motion in (*WAYS, "grows") and rng.random() < 0.6 else str(rng.choice([*WAYS, "grows"]))
     )
-    return _one(seen, f"{near.subject} {_does(motion)}", lambda fact: (fact.name, fact.motion) == (near.name, motion))
+    return Composed(f"{near.subject} {_does(motion)}", "", lambda fact: (fact.name, fact.motion) == (near.name, motion))
 
 
 def _placed(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
     if any(fact.name == near.name and fact.motion != "still" for fact in seen):
         return None
     place = near.place if near.place and rng.random() < 0.6 else str(rng.choice(list(PLACES)))
-    return _one(seen, f"{near.subject} {at_place(place)}", lambda fact: (fact.name, fact.place) == (near.name, place))
+    text = f"{near.subject} {at_place(place)}"
+    return Composed(text, "", lambda fact: (fact.name, fact.place) == (near.name, place))
 
 
-def _something(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed:
+def _something(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     motion = (
         near.motion if near.motion in (*WAYS, "grows") and rng.random() < 0.6 else str(rng.choice([*WAYS, "grows"]))
     )
-    return _one(seen, f"something {_does(motion)}", lambda fact: fact.motion == motion)
+    return Composed(f"something {_does(motion)}", "", lambda fact: fact.motion == motion)
 
 
-def _coloured_shape(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed:
+def _coloured_shape(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     colour = near.colour if near.is_shape and near.colour else str(rng.choice(SHAPE_COLOURS))
     article = "an" if colour == "orange" else "a"
-    return _one(seen, f"{article} {colour} shape", lambda fact: fact.is_shape and fact.colour == colour)
+    return Composed(f"{article} {colour} shape", "", lambda fact: fact.is_shape and fact.colour == colour)
 
 
 def _several(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
     if near.kind not in (*SHAPES, *THINGS) or (near.kind == "person" and some_people(seen)):
         return None
-    same = tuple(fact for fact in seen if fact.kind == near.kind)
-    return Composed(f"two or more {plural(near.kind)}", "", same, len(same) >= 2)
+    return Composed(
+        f"two or more {plural(near.kind)}", "", lambda fact: fact.kind == near.kind, lambda same: len(same) >= 2
+    )
 
 
 def _both(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
@@ -121,12 +124,16 @@ def _two(rng: Rng, near: Fact, seen: Sequence[Fact], joint: str) -> Composed | N
     other = seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.6 else absent_fact(rng, seen)
     if other.name == near.name or (other.colour, other.kind) in HELD_OUT:
         return None
-    about = tuple(fact for fact in seen if fact.name in (near.name, other.name))
-    needed = 2 if joint == "and" else 1
-    return Composed(f"{near.subject} {joint} {other.subject}", "", about, len({fact.name for fact in about}) >= needed)
+    names, needed = (near.name, other.name), 2 if joint == "and" else 1
+    return Composed(
+        f"{near.subject} {joint} {other.subject}",
+        "",
+        lambda fact: fact.name in names,
+        lambda about: len({fact.name for fact in about}) >= needed,
+    )
 
 
-def _except(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
+def _except(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed | None:
     """A kind of thing, but not in one colour."""
     if near.kind not in SHAPES:
         return None
@@ -134,11 +141,10 @@ def _except(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
     if (colour, near.kind) in HELD_OUT:
         return None
     article = "an" if colour == "orange" else "a"
-    return _one(
-        seen,
+    return Composed(
         f"a {near.kind}",
-        lambda fact: fact.kind == near.kind and fact.colour != colour,
         f"{article} {colour} {near.kind}",
+        lambda fact: fact.kind == near.kind and fact.colour != colour,
     )
 
 

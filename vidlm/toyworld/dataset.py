@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vidlm.toyworld import draw
 from vidlm.toyworld.rows import PLAIN, Roughness, Rows, Vocabulary, sample_rows, sample_text_rows
+from vidlm.toyworld.truth import at_place, place_of
 from vidlm.toyworld.windows import cell_labels, describe, sample_window, shown_at, soften
 from vidlm.toyworld.world import Rng
 
@@ -113,6 +114,55 @@ class PairStream(torch.utils.data.IterableDataset[Any]):
         while True:
             size = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
             yield sample_pairs(rng, size=size, count=self._count)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Single frames with the statements that are true of them, e.g. "a red circle on the left".
+
+    pixels: uint8 [N, 112, 112, 3].  shown: per frame, all statements.  said: per frame, those a text about it makes.
+    """
+
+    pixels: Tensor
+    shown: list[frozenset[str]]
+    said: list[tuple[str, ...]]
+
+
+IMAGE_SIDE: Final = 112
+
+
+def sample_images(rng: Rng, count: int, *, per_scene: int = 2) -> Images:
+    """`count` frames, squashed to a square as the encoder's processor does, each with a text about some of it."""
+    pixels: list[npt.NDArray[np.uint8]] = []
+    shown: list[frozenset[str]] = []
+    said: list[tuple[str, ...]] = []
+    while len(said) < count:
+        clip, times_s, _ = sample_window(rng, int(rng.integers(2, 6)))
+        moments = np.sort(rng.permutation(times_s)[:per_scene])
+        frames = soften(rng, draw.render(clip, moments, IMAGE_SIDE, IMAGE_SIDE))
+        for frame, moment in zip(frames[: count - len(said)], moments, strict=False):
+            found = {fact.subject: place_of(x, y) for fact, x, y, _ in shown_at(clip, float(moment))}
+            placed = {subject: f"{subject} {at_place(place)}" for subject, place in found.items()}
+            some = [str(subject) for subject in rng.permutation(list(found))][: int(rng.integers(1, 4))]
+            pixels.append(frame)
+            shown.append(frozenset([*found, *placed.values()]) or NOTHING)
+            said.append(tuple(placed[name] if rng.random() < 0.4 else name for name in some) or tuple(NOTHING))
+    return Images(torch.from_numpy(np.stack(pixels)), shown, said)
+
+
+NOTHING: Final = frozenset({"an empty scene"})
+
+
+class ImageStream(torch.utils.data.IterableDataset[Any]):
+    """Endless batches of single frames."""
+
+    def __init__(self, seed: Sequence[int], *, count: int):
+        self._seed, self._count = seed, count
+
+    def __iter__(self) -> Iterator[Images]:
+        rng = _worker_rng(self._seed)
+        while True:
+            yield sample_images(rng, self._count)
 
 
 def _worker_rng(seed: Sequence[int]) -> Rng:

@@ -24,7 +24,7 @@ Frames = npt.NDArray[np.uint8]
 Planes = npt.NDArray[np.float32]
 Times = npt.NDArray[np.float64]
 
-_BATCH_PIXELS = 200_000
+_BATCH_PIXELS = 400_000
 """Frames are drawn in batches of about so many pixels: few enough to stay in a processor's cache."""
 
 _NOISE_NUMBERS = 1 << 20
@@ -109,7 +109,8 @@ def _expose(clip: Clip, scene: Scene, times: Times, planes: Planes) -> None:
     if clip.noise > 0:
         sigma = np.float32(clip.noise)
         for plane, time in zip(planes, times, strict=True):
-            plane += sigma * _noise(clip.noise_seed, round(time * 1000), plane.size).reshape(plane.shape)
+            noise = _noise(clip.noise_seed, round(time * 1000), plane.size).reshape(plane.shape)
+            np.add(plane, sigma * noise, out=plane)
     np.clip(planes, 0, 255, out=planes)
 
 
@@ -156,7 +157,7 @@ def _backdrop(clip: Clip, scene: Scene, height: int, width: int) -> Planes:
         coarse = rng.uniform(-1, 1, (6, 8)) + 0.35 * rng.uniform(-1, 1, (3, 6, 8))
         knots = (scene.texture * _TEXTURE_GREYS * coarse).astype(np.float32)
         planes = planes + _spread(down, 6) @ knots @ _spread(across, 8).T
-    return np.clip(planes, 0, 255)
+    return np.asarray(np.clip(planes, 0, 255), np.float32)
 
 
 def _spread(places: Times, knots: int) -> Planes:
@@ -190,18 +191,23 @@ def _draw_actor(planes: Planes, actor: Actor, rows: npt.NDArray[np.intp], times:
         halves, centres = halves[:1], centres[:1]
         if actor.kind not in ANIMATED:
             times = times[:1]
-    corners, layers = _layers(actor, times, halves, centres)
+    # the room a layer has depends on the whole life, not on which frames happen to be drawn together
+    largest = float(_half_heights(actor, np.array([actor.start_s, actor.end_s]), height, width).max())
+    corners, layers = _layers(actor, times, halves, centres, largest)
     for index, row in enumerate(rows):
-        left, top = corners[index % len(corners)]
+        left, top = corners[index % len(corners)]  # a single one is that of all frames
         _lay(planes[row], layers[:, index % len(times)], left, top)
 
 
-def _layers(actor: Actor, times: Times, halves: Times, centres: Times) -> tuple[list[list[int]], Planes]:
+def _layers(
+    actor: Actor, times: Times, halves: Times, centres: Times, largest: float
+) -> tuple[list[list[int]], Planes]:
     """The actor alone: the layers' top left corners in the frame, each [x, y], and the layers [4, F, h, w].
 
-    There are F times; where all frames share place and size, these come once, and there is one corner.
+    There are F times; where all frames share place and size, these come once, and there is one corner. Layers have
+    room for a half height of ``largest``.
     """
-    reach_x, reach_y = (math.ceil(reach * halves.max() + 1) for reach in _reach(actor))
+    reach_x, reach_y = (math.ceil(reach * largest + 1) for reach in _reach(actor))
     corners = np.floor(centres) - (reach_x, reach_y)
     offsets = corners + 0.5 - centres
     x = ((np.arange(2 * reach_x + 1) + offsets[:, :1]) / halves[:, None]).astype(np.float32)[:, None, :]

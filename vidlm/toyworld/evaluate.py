@@ -25,7 +25,7 @@ from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.pipeline import analyze_windows, load_engine
 from vidlm.preparation import Prepared, prepare
 from vidlm.seeing import Eyes
-from vidlm.toyworld.composed import HELD_OUT, composed_policy
+from vidlm.toyworld.composed import HELD_OUT, composed_policy, sample_composed
 from vidlm.toyworld.encode import Form, encode_clip
 from vidlm.toyworld.files import sample_form
 from vidlm.toyworld.observations import ATTRIBUTES, Observations, table
@@ -42,6 +42,8 @@ VARIANT_EVERY: Final = 3
 """Every third clip is also re-encoded, rescaled, re-timed, shifted and written over."""
 OVERLAY: Final = "NO WEAPONS"
 
+DESCRIBED: Final = 6
+"""Policies about places, movements, numbers, alternatives and exceptions that every clip is scored for."""
 HELD_OUT_POLICIES: Final = {
     f"{colour} {kind}": composed_policy(f"a {colour} {kind}") for colour, kind in sorted(HELD_OUT)
 }
@@ -113,11 +115,15 @@ def _observe(seen: Observations, bench: _Bench, rng: Rng) -> tuple[Clip, Form]:
     clip = with_held_out(rng, sample_clip(rng, duration_s=float(rng.integers(8, 25)) / 2))
     form = sample_form(rng)
     prepared = bench.prepare(clip, form)
-    known = load_policies()
-    policies = PolicySet(known.version, (*known.policies, *HELD_OUT_POLICIES.values()))
-    for segment in bench.analyze(prepared, policies):
-        _observe_segment(seen, bench.index, rng, segment, facts_between(clip, _drawn(segment.frame_times_s, form)))
     there = facts_between(clip, _drawn(prepared.frame_times_s, form))
+    described = {made.policy.id: made for made in (sample_composed(rng, there) for _ in range(DESCRIBED))}
+    known = load_policies()
+    custom = {**HELD_OUT_POLICIES, **{name: made.policy for name, made in described.items()}}
+    policies = PolicySet(known.version, (*known.policies, *custom.values()))
+    for segment in bench.analyze(prepared, policies):
+        shown = facts_between(clip, _drawn(segment.frame_times_s, form))
+        _observe_segment(seen, bench.index, rng, segment, shown)
+        seen.described += [(bench.index, segment.scores[name], made.holds(shown)) for name, made in described.items()]
     _observe_answers(seen, bench, rng, prepared=prepared, clip=clip, there=there)
     return clip, form
 
@@ -163,6 +169,10 @@ def _observe_answers(
         found = [Span(span.start_s, span.end_s) for span in said.evidence]
         seen.when.append((bench.index, metrics.temporal_iou(found, Span(fact.start_s, fact.end_s))))
         seen.wrongly_abstained.append((bench.index, said.abstained))
+    strange = [question for question in questions(rng, there, unseen=True) if question.kind in ATTRIBUTES]
+    for question in [question for question in strange if _unambiguous(question, clip)][:2]:
+        said = answer_question(prepared, question.text, bench.eyes, bench.settings)
+        seen.strange.append((bench.index, _same(said.text, question.answer)))
     said = answer_question(prepared, absent_question(rng, there).text, bench.eyes, bench.settings)
     seen.absent.append((bench.index, said.abstained))
 

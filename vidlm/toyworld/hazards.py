@@ -31,8 +31,8 @@ GORE: RGB = (118.0, 6.0, 14.0)
 def _held(pen: Pen, x: sdf.Number, y: sdf.Number, size: float, angle: float) -> Pen:
     """A pen for a thing of half height ``size`` around (x, y), turned clockwise by ``angle``, on the same layer."""
     c, s = math.cos(angle) / size, math.sin(angle) / size
-    dx, dy = pen.x - x, pen.y - y
-    u, v = np.asarray(dx * c + dy * s, np.float32), np.asarray(dy * c - dx * s, np.float32)
+    there = pen.moved(x, y)
+    u, v = there.x * c + there.y * s, there.y * c - there.x * s
     return Pen(u, v, pen.scale * size, pen.time, pen.layers)
 
 

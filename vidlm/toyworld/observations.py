@@ -23,6 +23,8 @@ class Observations:
 
     policy: Pairs = field(default_factory=list)
     composed: Pairs = field(default_factory=list)
+    described: Pairs = field(default_factory=list)
+    strange: list[tuple[int, bool]] = field(default_factory=list)  # attribute questions in wordings never trained
     attributes: dict[str, list[tuple[int, bool]]] = field(default_factory=lambda: {kind: [] for kind in ATTRIBUTES})
     stated: list[tuple[int, int, int, int]] = field(default_factory=list)  # clip, right, stated, true
     when: list[tuple[int, float]] = field(default_factory=list)
@@ -36,6 +38,7 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[dict[str, Any]]:
     """The rows: `seconds` are those of the ten second clip, one a run."""
     clips, scores, truth = _columns(seen.policy)
     composed_clips, composed_scores, composed_truth = _columns(seen.composed)
+    described_clips, described_scores, described_truth = _columns(seen.described)
     attributes = [item for kind in ATTRIBUTES for item in seen.attributes[kind]]
     stated = np.asarray([item[1:] for item in seen.stated], dtype=float).reshape(-1, 3)
     owners = [item[0] for item in seen.stated]
@@ -53,8 +56,15 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[dict[str, Any]]:
             lambda i: float(((composed_scores[i] >= 0.5) == composed_truth[i]).mean()),
             0.95,
         ),
+        _row(
+            "described_accuracy",
+            described_clips,
+            lambda i: float(((described_scores[i] >= 0.5) == described_truth[i]).mean()),
+            0.95,
+        ),
         _share("attribute_exact", attributes, 0.92),
         *[_share(f"attribute_{kind}", seen.attributes[kind], 0.92) for kind in ATTRIBUTES],
+        _share("unseen_wording_exact", seen.strange, 0.92),
         _row("caption_precision", owners, lambda i: _ratio(stated[i, 0], stated[i, 1]), 0.92),
         _row("caption_recall", owners, lambda i: _ratio(stated[i, 0], stated[i, 2]), 0.92),
         _share("when_mean_iou", seen.when, 0.80),

@@ -105,7 +105,9 @@ def _policy_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
 def _composed_turn(rng: Rng, seen: Sequence[Fact]) -> Turn:
     """A policy in the world's words."""
     made = sample_composed(rng, seen)
-    return Turn("composed", prompts.policy_question(made.policy), yes_no(made.holds), made.about)
+    holds = made.holds(seen)
+    about = made.about(seen) if holds else ()
+    return Turn("composed", prompts.policy_question(made.policy), yes_no(holds), about)
 
 
 def _follow_up_turns(rng: Rng, seen: Sequence[Fact], *, unseen: bool) -> list[Turn]:

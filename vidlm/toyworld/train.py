@@ -1,4 +1,4 @@
-"""Train the embedded model from nothing: `./run train [--stage N] [--minutes M] [--resume] [--out DIR]`.
+"""Train the embedded models from nothing: `./run train [--stage N] [--minutes M] [--resume] [--out DIR]`.
 
 Stage 1 (contrastive): the vision tower and a bag-of-words text tower learn to match a frame pair with its
     description (what, colour, place and direction), as CLIP does (Radford et al. 2021, arXiv:2103.00020); beside it
@@ -6,11 +6,11 @@ Stage 1 (contrastive): the vision tower and a bag-of-words text tower learn to m
 Stage 2 (tasks): the whole model on the product's own prompts: captions, policies, attributes, relevance, times, things
     that are not there, follow-up questions, as continuations of one visual prefix; summaries and titles from text.
 Stage 3 (rough): the same at a lower rate, on longer parts, lettered pictures and what frugal encoders leave of them.
+Stage 4 (search): from nothing, the small image and text encoder that search needs, in the layout of CLIPModel.
 
 A stage's length is wall-clock minutes, so the cosine schedule fits any machine. Every `SAVE_EVERY_S` the whole state
-goes to `<out>/stageN.pt`, and `--resume` goes on from there, after a kill at any step. `<out>/model` holds the averaged
-(EMA) weights in the hub's layout; config, metrics and git revision stand beside them. Rendering happens in worker
-processes.
+goes to `<out>/stageN.pt`, and `--resume` goes on from there, after a kill at any step. `<out>/model` and `<out>/clip`
+hold the averaged (EMA) weights in the hub's layout; config, metrics, their picture and git revision stand beside them.
 """
 
 from __future__ import annotations
@@ -23,36 +23,28 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
-from tokenizers import Tokenizer
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import nn
 
-from vidlm.toyworld import student
+from vidlm.toyworld.courses import Batches, course_of
 from vidlm.toyworld.curve import draw_curve
-from vidlm.toyworld.dataset import ROUGH, TASKS, Pairs, PairStream, RowStream
-from vidlm.toyworld.lessons import Towers
-from vidlm.toyworld.losses import autocast, exact_by_kind, stage1_loss, stage2_loss
 from vidlm.toyworld.parallel import Descend, Lanes
-from vidlm.toyworld.rows import Rows, Vocabulary, sample_rows
-from vidlm.toyworld.world import EVAL_SEEDS
 
 SAVE_EVERY_S: Final = 60.0
 LOOK_EVERY_S: Final = 240.0
 """Training time between two looks at held-out windows."""
 LOG_EVERY: Final = 20
-PAIR_WEIGHT: Final = 0.4
-"""Weight of stage 1's loss where it goes on later."""
-STAGES: Final = {1: 0.2, 2: 0.6, 3: 0.2}
+STAGES: Final = {1: 0.18, 2: 0.54, 3: 0.2, 4: 0.08}
 """Each stage's share of a whole run's minutes."""
-RATES: Final = {1: 1.0, 2: 1.0, 3: 0.4}
+AFTER: Final = {2: 1, 3: 2}
+"""The stage whose weights another one begins with; the others begin from nothing."""
+RATES: Final = {1: 1.0, 2: 1.0, 3: 0.4, 4: 0.5}
 """What each stage's learning rates are multiplied with."""
 
 
@@ -82,8 +74,8 @@ class Run:
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         config.out.mkdir(parents=True, exist_ok=True)
         self.config, self.device = config, device
-        self.tokenizer = load_tokenizer(config.out, config.seed)
-        self.learner = new_learner(self.tokenizer, config.seed).to(device)
+        self.course = course_of(config.stage, config.out, config.seed)
+        self.learner = self.course.learner().to(device)
         self.optimizers = _optimizers(self.learner, config)
         self.average = copy.deepcopy(self.learner.state_dict())
         self.step, self.elapsed_s = 0, 0.0
@@ -105,9 +97,9 @@ class Run:
             for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(stored)
             self.average, self.step, self.elapsed_s = state["average"], state["step"], state["elapsed_s"]
-        elif stage > 1:
-            before = torch.load(self.file(stage - 1), map_location=self.device, weights_only=True)["average"]
-            self.learner.load_state_dict(_with_words(before) if stage == 2 else before)
+        elif stage in AFTER:
+            before = torch.load(self.file(AFTER[stage]), map_location=self.device, weights_only=True)["average"]
+            self.learner.load_state_dict(self.course.carry_on(before))
             self.average = copy.deepcopy(self.learner.state_dict())
 
     def update(self) -> None:
@@ -138,22 +130,20 @@ class Run:
         torch.save(state, temporary)
         temporary.replace(self.file(self.config.stage))
 
-    def averaged_model(self) -> Any:
-        """A copy of the model with the averaged weights, for looking at."""
-        model = student.new_model(self.tokenizer, self.config.seed).to(self.device).eval()
-        prefix = "model."
-        own = {name.removeprefix(prefix): value for name, value in self.average.items() if name.startswith(prefix)}
-        model.load_state_dict(own)
-        return model
+    def averaged(self) -> nn.ModuleDict:
+        """A copy of the learner with the averaged weights, for looking at."""
+        learner = self.course.learner().to(self.device).eval()
+        learner.load_state_dict(self.average)
+        return learner
 
 
 def train(config: TrainConfig, *, resume: bool) -> None:
-    """One stage, from its predecessor's weights (or its own state, with `resume`) to `<out>/model`."""
+    """One stage, from its predecessor's weights (or its own state, with `resume`) to what ships, in `<out>`."""
     run = Run(config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     run.start(resume=resume)
-    words = Vocabulary(run.tokenizer)
+    if run.progress >= 1:
+        return
     (config.out / f"stage{config.stage}.json").write_text(json.dumps(_record(run), indent=2) + "\n")
-    held_out = _held_out(words) if config.stage > 1 else []
     log = _Log(config)
     saved_s = looked_s = run.elapsed_s
     with _lanes(run) as descend:
@@ -169,10 +159,10 @@ def train(config: TrainConfig, *, resume: bool) -> None:
             if over or run.elapsed_s - saved_s >= SAVE_EVERY_S:
                 run.save()
                 saved_s = run.elapsed_s
-            if held_out and (over or run.elapsed_s - looked_s >= LOOK_EVERY_S):
-                model = run.averaged_model()
-                log.write(run, {"exact": exact_by_kind(model, held_out, words, run.device)})
-                student.save_model(model, run.tokenizer, config.out / "model")
+            if over or run.elapsed_s - looked_s >= LOOK_EVERY_S:
+                averaged = run.averaged()
+                log.write(run, run.course.look(averaged, run.device))
+                run.course.save(averaged, config.out)
                 looked_s = run.elapsed_s
     draw_curve(config.out)
 
@@ -186,43 +176,22 @@ def _lanes(run: Run) -> Iterator[Callable[[int], list[dict[str, float]]]]:
         with Lanes(run.learner, min(run.config.processes, run.config.accumulate), build) as lanes:
             yield lanes.descend
     else:
-        descend = _descent(run.config, run.step, 0, run.learner, run.device)
+        batches = _batches(run.config, run.step, 0)
+        descend = run.course.descent(run.learner, run.device, batches, 1 / run.config.accumulate)
         yield lambda batches: [descend() for _ in range(batches)]
 
 
 def _lane(config: TrainConfig, step: int, number: int) -> tuple[nn.Module, Descend]:
     """A learner of the run's shape in a process of its own, and what it learns from."""
-    learner = new_learner(load_tokenizer(config.out, config.seed), config.seed)
-    return learner, _descent(config, step, number, learner, torch.device("cpu"))
+    course = course_of(config.stage, config.out, config.seed)
+    learner = course.learner()
+    batches = _batches(config, step, number)
+    return learner, course.descent(learner, torch.device("cpu"), batches, 1 / config.accumulate)
 
 
-def _descent(config: TrainConfig, step: int, lane: int, learner: nn.ModuleDict, device: torch.device) -> Descend:
-    """A function that takes the next batch and adds its gradients."""
-    words = Vocabulary(load_tokenizer(config.out, config.seed))
-    batches = _stream(config, words, step, lane)
-    model, towers = learner["model"], learner["towers"]
-    assert isinstance(towers, Towers)
-
-    def descend() -> dict[str, float]:
-        batch = next(batches)
-        # PyTorch's fused attention is slow on a CPU for so few tokens: plain matrix products take less time
-        plainly = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-        with plainly, autocast(device):
-            if isinstance(batch, Pairs):
-                loss, figures = stage1_loss(model, towers, batch, words, device)
-                loss = loss if config.stage == 1 else PAIR_WEIGHT * loss
-            else:
-                loss, figures = stage2_loss(model, towers, batch, words, device)
-            (loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
-        return {**figures, "loss": loss.item()}
-
-    return descend
-
-
-def new_learner(tokenizer: Tokenizer, seed: int) -> nn.ModuleDict:
-    """All that is learnt: the model that ships, and what only training needs."""
-    model = student.new_model(tokenizer, seed)
-    return nn.ModuleDict({"model": model, "towers": Towers(student.VOCABULARY, model.config.text_config.hidden_size)})
+def _batches(config: TrainConfig, step: int, lane: int) -> Batches:
+    # a resumed run draws other clips than it has seen: the step is part of the seed
+    return Batches([config.seed, config.stage, step, lane], config.pairs_per_batch, config.workers)
 
 
 class _Log:
@@ -247,38 +216,6 @@ class _Log:
         print(line, flush=True)
         self._file.write(line + "\n")
         self._file.flush()
-
-
-def _held_out(words: Vocabulary) -> list[Rows]:
-    """The same unseen windows at every look."""
-    found = []
-    for index, (size, pairs) in enumerate((((84, 112), 3), ((84, 140), 5), ((112, 112), 4), ((112, 84), 2))):
-        rng = np.random.default_rng([EVAL_SEEDS.start, index])
-        found.append(sample_rows(rng, words, size=size, pairs=pairs, count=24, turns=16))
-    return found
-
-
-def load_tokenizer(out: Path, seed: int) -> Tokenizer:
-    """The run's tokenizer, trained at its first start."""
-    path = out / "tokenizer.json"
-    if not path.exists():
-        student.train_tokenizer(seed).save(str(path))
-    return Tokenizer.from_file(str(path))
-
-
-def _stream(config: TrainConfig, words: Vocabulary, step: int, lane: int) -> Iterator[Any]:
-    # a resumed run draws other clips than it has seen: the step is part of the seed
-    seed = [config.seed, config.stage, step, lane]
-    source: Any
-    if config.stage == 1:
-        source = PairStream(seed, count=config.pairs_per_batch)
-    else:
-        mix = TASKS if config.stage == 2 else ROUGH
-        source = RowStream(words, seed, mix, pairs_per_batch=config.pairs_per_batch)
-    loader: Any = torch.utils.data.DataLoader(
-        source, batch_size=None, num_workers=config.workers, prefetch_factor=4 if config.workers else None
-    )
-    return iter(loader)
 
 
 def _schedule(step: int, progress: float, warmup_steps: int) -> float:
@@ -312,19 +249,12 @@ def _optimizers(learner: nn.Module, config: TrainConfig) -> list[torch.optim.Opt
     return optimizers
 
 
-def _with_words(before: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The language model starts with the word vectors the text tower learnt, at the scale it was initialised with."""
-    learnt, name = before["towers.words.weight"], "model.model.language_model.embed_tokens.weight"
-    words = learnt * (before[name].std() / learnt.std())
-    return {**before, name: words, "model.lm_head.weight": words}
-
-
 def _record(run: Run) -> dict[str, Any]:
     """What makes the run again: its settings, its code, its size."""
     command = ["git", "rev-parse", "HEAD"]
     revision = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(run.config).items()}
-    weights = sum(p.numel() for p in run.learner["model"].parameters())
+    weights = sum(p.numel() for p in next(iter(run.learner.values())).parameters())
     return {**settings, "weights": weights, "git": revision.stdout.strip(), "torch": torch.__version__}
 
 
@@ -336,8 +266,9 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path) -
     total = minutes if minutes is not None else (20.0 if torch.cuda.is_available() else 180.0)
     plan = {number: share * total for number, share in STAGES.items()} if stage is None else {stage: total}
     for number, length in plan.items():
-        # stage 1 compares all pairs of a batch with each other, so it takes more of them at once
-        batch = {"pairs_per_batch": 64, "accumulate": 2} if number == 1 else {}
+        # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
+        batch = {1: {"pairs_per_batch": 64, "accumulate": 2}, 4: {"pairs_per_batch": 128, "accumulate": 2}}
+        settings = batch.get(number, {})
         if torch.cuda.is_available():
-            batch = {"pairs_per_batch": 256, "accumulate": 1, "workers": 14}
-        train(TrainConfig(stage=number, minutes=length, out=out, **batch), resume=resume)
+            settings = {"pairs_per_batch": 256, "accumulate": 1, "workers": (os.cpu_count() or 4) - 2}
+        train(TrainConfig(stage=number, minutes=length, out=out, **settings), resume=resume)
