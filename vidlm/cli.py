@@ -49,21 +49,28 @@ def analyze(file: File, json: Json = False, model: Model = None, policies: Polic
 @app.command()
 def ask(
     file: File,
-    question: Annotated[str, typer.Argument(help="The question.", show_default=False)],
+    question: Annotated[list[str], typer.Argument(help="One question, or a conversation.", show_default=False)],
     json: Json = False,
     model: Model = None,
     fps: Fps = None,
 ) -> None:
-    """Ask one video a question; the answer comes with the seconds it rests on."""
+    """Ask one video a question; the answer comes with the seconds it rests on.
+
+    Of several questions each may say "it" of what those before it were about; --json then prints a list.
+    """
     from vidlm import answer, screen  # noqa: PLC0415
 
     settings = _settings(sample_fps=fps, model=model)
     with screen.progress_bar("loading") as report:
-        said = answer.ask(_existing(file), question, settings=settings, on_progress=report)
+        if len(question) == 1:
+            said = [answer.ask(_existing(file), question[0], settings=settings, on_progress=report)]
+        else:
+            said = list(answer.converse(_existing(file), question, settings=settings, on_progress=report))
     if json:
-        screen.print_json(screen.document_of(said))
+        documents = [screen.document_of(one) for one in said]
+        screen.print_json(documents if len(documents) > 1 else documents[0])
     else:
-        screen.print_answer(said)
+        screen.print_answers(said)
 
 
 @app.command()
@@ -71,42 +78,82 @@ def synth(
     out: Annotated[Path, typer.Option(help="Folder for the clips and truth.json.")],
     seed: Seed = 0,
     count: Count = 8,
+    longest: Annotated[float, typer.Option(help="Seconds of the longest clip, at most.", min=4)] = 20.0,
 ) -> None:
     """Make toy-world clips whose truth is known."""
     from vidlm import screen  # noqa: PLC0415
     from vidlm.toyworld import files  # noqa: PLC0415
 
     with screen.progress_bar("drawing clips", count, counted=True) as report:
-        files.write_clips(seed, count, out, lambda done, _all: report("drawing clips", done))
+        files.write_clips(seed, count, out, lambda done, _all: report("drawing clips", done), max_duration_s=longest)
     screen.out().print(f"{count} clips and truth.json in {out}", markup=False)
 
 
 @app.command("eval")
-def evaluate(seed: Seed = 0, count: Count = 40, json: Json = False, model: Model = None) -> None:
-    """Measure a model on unseen toy-world clips, through real files and the whole pipeline."""
-    from vidlm import screen  # noqa: PLC0415
-    from vidlm.toyworld import evaluate as evaluation  # noqa: PLC0415
+def evaluate(
+    *,
+    seed: Seed = 0,
+    count: Count = 40,
+    labels: Annotated[Path | None, typer.Option(help="CSV file of your own labelled videos.")] = None,
+    precision: Annotated[float, typer.Option(help="With --labels: find the threshold that keeps it.")] = 0.9,
+    recall: Annotated[float, typer.Option(help="With --labels: find the threshold that keeps it.")] = 0.95,
+    diagram: Annotated[Path | None, typer.Option(help="With --labels: SVG file for a reliability diagram.")] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="video-mme, mvbench, tempcompass or charades-sta, lying in --folder.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="The benchmark's folder.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Questions of a benchmark to ask, at most.", min=1)] = None,
+    pairs: Annotated[int, typer.Option(help="Frame pairs shown with a question of a benchmark.", min=1)] = 16,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out videos that are not there.")] = False,
+    json: Json = False,
+    model: Model = None,
+    policies: Policies = None,
+    fps: Fps = None,
+) -> None:
+    """Measure a model: on unseen toy-world clips, on your own labelled videos, or on a public benchmark."""
+    if (labels and benchmark) or (benchmark is None) != (folder is None) or (diagram and not labels):
+        raise SettingsError("eval takes --labels (with or without --diagram), or --benchmark and --folder, or neither")
+    if not 0 < precision <= 1 or not 0 < recall <= 1:
+        raise SettingsError("--precision and --recall are shares, above 0 and at most 1")
+    from vidlm import measure  # noqa: PLC0415
 
-    settings = _settings(model=model)
-    with screen.progress_bar("evaluating", count, counted=True) as report:
-        table = evaluation.evaluate(seed, count, settings, lambda done: report("evaluating", done))
-    if json:
-        screen.print_json(table)
+    settings = _settings(model=model, policies=policies, sample_fps=fps)
+    if labels is not None:
+        measure.on_labels(settings, labels, precision=precision, recall=recall, diagram=diagram, json=json)
+    elif benchmark is not None and folder is not None:
+        measure.on_benchmark(
+            settings, benchmark, folder, limit=limit, pairs=pairs, skip_missing=skip_missing, json=json
+        )
     else:
-        screen.print_figures(table)
+        measure.on_toy_clips(settings, seed, count, json=json)
 
 
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
     minutes: Annotated[float | None, typer.Option(help="Minutes of training in all.", min=0)] = None,
-    stage: Annotated[int | None, typer.Option(help="Only this stage, 1 or 2.", min=1, max=2)] = None,
+    stage: Annotated[int | None, typer.Option(help="Only this stage, 1 to 4.", min=1, max=4)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the last run stopped.")] = False,
 ) -> None:
-    """Train the embedded model from nothing: minutes on a GPU, two to three hours on two CPU cores."""
+    """Train the embedded models from nothing: minutes on a GPU, three hours on two CPU cores."""
     from vidlm.toyworld import train as training  # noqa: PLC0415
 
     training.main(stage=stage, minutes=minutes, resume=resume, out=out)
+
+
+@app.command()
+def release(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
+    figures: Annotated[Path, typer.Argument(help="What `eval --json` printed of its model.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Folder of checkpoints; vidlm's own by default.")] = None,
+) -> None:
+    """Put what was trained where vidlm ships it, with its records and a card of its figures."""
+    from vidlm import screen  # noqa: PLC0415
+    from vidlm.config import EMBEDDED_MODEL  # noqa: PLC0415
+    from vidlm.toyworld.card import release as put  # noqa: PLC0415
+
+    for folder in put(_existing(run), _existing(figures), out or EMBEDDED_MODEL.parent):
+        screen.out().print(f"{folder}", markup=False)
 
 
 @app.command()

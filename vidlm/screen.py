@@ -91,30 +91,99 @@ def print_analysis(analysis: Analysis) -> None:
     print_toy_notice(toy=analysis.provenance.toy_model)
 
 
-def print_answer(answer: Answer) -> None:
+def print_answers(answers: Sequence[Answer]) -> None:
+    """One answer, or those of a conversation in order, each below its question."""
     console = out()
-    console.print(plain(answer.text), style="bold")
-    for evidence in answer.evidence:
-        console.print(f"  {span(evidence.start_s, evidence.end_s)}   relevance {evidence.score:.2f}")
-    console.print(f"confidence {answer.confidence:.2f}")
-    print_toy_notice(toy=answer.provenance.toy_model)
+    for answer in answers:
+        if len(answers) > 1:
+            console.print(plain(answer.question))
+        console.print(plain(answer.text), style="bold")
+        for evidence in answer.evidence:
+            console.print(f"  {span(evidence.start_s, evidence.end_s)}   relevance {evidence.score:.2f}")
+        console.print(f"confidence {answer.confidence:.2f}")
+    print_toy_notice(toy=any(answer.provenance.toy_model for answer in answers))
 
 
 def print_figures(table: dict[str, Any]) -> None:
-    """An evaluation's rows: the figure, its 95% interval and its bar."""
-    figures = Table("figure", "value", "95% interval", "bar", "", "n")
+    """An evaluation's rows: the figure, its 95% interval, and its bar where it has one."""
+    barred = any(row["bar"] is not None for row in table["rows"])
+    figures = Table("figure", "value", "95% interval", *(["bar", ""] if barred else []), "n")
     for row in table["rows"]:
-        known = row["value"] is not None
-        met = known and (row["value"] >= row["bar"] if row["at_least"] else row["value"] <= row["bar"])
-        figures.add_row(
-            row["name"],
-            f"{row['value']:.3f}" if known else "-",
-            f"{row['low']:.3f} - {row['high']:.3f}" if row["low"] is not None else "-",
-            f"{'>=' if row['at_least'] else '<='} {row['bar']:g}",
-            Text("met", "green") if met else Text("not met" if known else "unknown", "yellow"),
-            str(row["n"]),
-        )
+        bar = _bar(row) if barred else ()
+        figures.add_row(plain(row["name"]), _figure(row["value"]), _interval(row), *bar, str(row["n"]))
     out().print(figures)
+
+
+def _bar(row: dict[str, Any]) -> tuple[str, Text]:
+    """A row's bar, and whether it is met."""
+    if row["bar"] is None:
+        return "", Text("")
+    known = row["value"] is not None
+    met = known and (row["value"] >= row["bar"] if row["at_least"] else row["value"] <= row["bar"])
+    said = Text("met", "green") if met else Text("not met" if known else "unknown", "yellow")
+    return f"{'>=' if row['at_least'] else '<='} {row['bar']:g}", said
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return "-" if row["low"] is None else f"{row['low']:.3f} - {row['high']:.3f}"
+
+
+def print_labelled(table: dict[str, Any]) -> None:
+    """What a user's own labels say: over all policies, then each policy, thresholds, and what was skipped."""
+    out().print(
+        plain(f"{table['labels']}: {table['videos']} videos, {table['n']} scores, {table['positives']} positive")
+    )
+    print_figures(table)
+    figures = ("positive", "precision", "recall", "AP", "AUROC", "ECE")
+    policies = Table("policy", *figures, title="Policies at their review threshold", title_justify="left")
+    policies.columns[0].overflow = "fold"
+    for policy in table["policies"]:
+        rows = {row["name"]: row for row in policy["rows"]}
+        decided = [_short(rows[name]) for name in ("precision", "recall")]
+        ranked = [_two(rows[name]["value"]) for name in ("average_precision", "auroc", "calibration_ece")]
+        name = plain(policy["policy"]).append(f"\nfrom {policy['review']:g}", "dim")
+        policies.add_row(name, f"{policy['positives']}\nof {policy['n']}", *decided, *ranked)
+    out().print(policies)
+    _print_thresholds([("all policies", table), *[(policy["policy"], policy) for policy in table["policies"]]])
+    for video in table["skipped"]:
+        what = f"Skipped {video['path']} (line {video['line']}): {video['code']}: {video['reason']}"
+        out().print(plain(what), style="yellow", soft_wrap=True)
+    print_toy_notice(toy=table["model"]["toy"])
+
+
+def _two(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _short(row: dict[str, Any]) -> str:
+    """A figure over its interval, where columns are many."""
+    return f"{_two(row['value'])}\n{_two(row['low'])}-{_two(row['high'])}" if row["value"] is not None else "-"
+
+
+def _print_thresholds(parts: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    thresholds = Table("policy", "keeps", "threshold", "precision", "recall", title="Thresholds", title_justify="left")
+    for name, part in parts:
+        for found in part["thresholds"]:
+            keeps = f"{found['keeps']} {found['wanted']:g}"
+            there = [_figure(found[key]) for key in ("threshold", "precision", "recall")]
+            thresholds.add_row(plain(name), keeps, *there)
+    out().print(thresholds)
+
+
+def print_benchmark(table: dict[str, Any]) -> None:
+    """A public benchmark's figures and what they rest on."""
+    console = out()
+    console.print(plain(f"{table['benchmark']}: questions {table['questions']}, videos {table['videos']}"))
+    print_figures(table)
+    for what, count in table["left_out"].items():
+        console.print(plain(f"Left out: {what} {count}"), style="yellow")
+    for video, why in table["unreadable"].items():
+        console.print(plain(f"Unreadable: {video}: {why}"), style="yellow", soft_wrap=True)
+    print_toy_notice(toy=table["model"]["toy"])
 
 
 def announce(url: str, api_key: str | None, *, unconfined: Sequence[str], toy: bool) -> None:

@@ -1,41 +1,130 @@
-"""The training command, for seconds instead of hours: both stages, going on where it stopped, a model that loads."""
+"""The training command, for seconds instead of hours: every stage, killed and gone on with, and what ships loads."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
+from transformers import AutoTokenizer, CLIPModel
 
 from vidlm.model.video_model import VideoModel
+from vidlm.toyworld import train as training
+from vidlm.toyworld.card import release
 from vidlm.toyworld.train import Run, TrainConfig, train
 
 ONE_STEP_MINUTES = 0.001  # the clock is looked at after a step, so this is enough for just one
 
 
-def steps_of(config: TrainConfig) -> int:
+def run_of(config: TrainConfig) -> Run:
     run = Run(config, torch.device("cpu"))
     run.start(resume=True)
-    return run.step
+    return run
 
 
-def test_both_stages_resume_and_export(tmp_path: Path) -> None:
-    first = TrainConfig(
-        stage=1, minutes=ONE_STEP_MINUTES, out=tmp_path, pairs_per_batch=8, accumulate=1, workers=0, threads=1
-    )
-    second = replace(first, stage=2, accumulate=2)
-    train(first, resume=False)
-    train(second, resume=False)
-    assert steps_of(second) == 1
-    train(second, resume=True)  # its time is over: nothing is trained twice
-    assert steps_of(second) == 1
-    train(replace(second, minutes=10 * second.minutes + steps_minutes(second)), resume=True)
-    assert steps_of(second) > 1
-    info = VideoModel.load(str(tmp_path / "model")).info
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one step a stage."""
+    out = tmp_path_factory.mktemp("run")
+    for stage in (1, 2, 3, 4):
+        train(
+            TrainConfig(stage=stage, minutes=ONE_STEP_MINUTES, out=out, pairs_per_batch=8, accumulate=1, processes=0),
+            resume=False,
+        )
+    return out
+
+
+def test_stages_that_are_over_are_left_alone_and_longer_ones_go_on(finished: Path) -> None:
+    second = TrainConfig(stage=2, minutes=ONE_STEP_MINUTES, out=finished, pairs_per_batch=8, accumulate=1, processes=0)
+    assert run_of(second).step == 1
+    train(second, resume=True)
+    assert run_of(second).step == 1
+    longer = replace(second, minutes=second.minutes + run_of(second).elapsed_s / 60)
+    train(longer, resume=True)
+    assert run_of(longer).step == 2
+
+
+def test_a_run_ships_models_with_cards(finished: Path, tmp_path: Path) -> None:
+    info = VideoModel.load(str(finished / "model")).info
     assert info.toy
-    assert (tmp_path / "metrics.jsonl").read_text().count('"exact"') >= 2
+    figures = tmp_path / "figures.json"
+    row = {"name": "policy_auroc", "value": 0.5, "low": 0.25, "high": 0.75, "bar": 0.995, "at_least": True, "n": 4}
+    figures.write_text(json.dumps({"seed": 3, "count": 2, "rows": [row]}))
+    tiny, clip = release(finished, figures, tmp_path / "checkpoints")
+    card = (tiny / "README.md").read_text()
+    assert "| built-in policies, AUROC | 0.500 | 0.250 to 0.750 | >= 0.995 | 4 |" in card
+    assert "--seed 3 --count 2" in card
+    assert "knows that world and nothing else" in " ".join((clip / "README.md").read_text().split())
+    assert VideoModel.load(str(tiny)).info.toy
+    assert sum(path.stat().st_size for path in tiny.iterdir()) < 16e6
+    model, loading = CLIPModel.from_pretrained(clip, output_loading_info=True)
+    assert not loading["missing_keys"]
+    assert not loading["unexpected_keys"]
+    tokens = AutoTokenizer.from_pretrained(clip)("a red circle", return_tensors="pt")
+    with torch.inference_mode():
+        pooled = model.get_text_features(**tokens)
+    assert (pooled if isinstance(pooled, torch.Tensor) else pooled.pooler_output).shape == (1, 128)
 
 
-def steps_minutes(config: TrainConfig) -> float:
-    """Minutes the run has trained so far."""
-    run = Run(config, torch.device("cpu"))
-    run.start(resume=True)
-    return run.elapsed_s / 60
+def test_gradients_of_processes_are_those_of_one(tmp_path: Path) -> None:
+    """Two lanes' batches, summed, are what one process would have summed."""
+    config = TrainConfig(stage=1, minutes=1, out=tmp_path, pairs_per_batch=8, accumulate=2, processes=2)
+    alone = Run(config, torch.device("cpu"))
+    for lane in range(2):
+        batches = training._batches(config, 0, lane)
+        alone.course.descent(alone.learner, torch.device("cpu"), batches, 0.5)()
+    expected = {
+        name: weight.grad.clone() for name, weight in alone.learner.named_parameters() if weight.grad is not None
+    }
+    together = Run(config, torch.device("cpu"))
+    with training._lanes(together) as descend:
+        figures = descend(2)
+        assert len(figures) == 2
+        found = {name: weight.grad for name, weight in together.learner.named_parameters() if weight.grad is not None}
+        assert found.keys() == expected.keys()
+        for name, grad in expected.items():
+            torch.testing.assert_close(found[name], grad, atol=2e-3, rtol=2e-2)
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    """SIGKILL in the middle of a stage, then --resume: no step is lost that was kept, and no process stays behind."""
+    program = (
+        "from pathlib import Path; from vidlm.toyworld import train as t; t.SAVE_EVERY_S = 0.0; t.LOG_EVERY = 1;"
+        f"t.train(t.TrainConfig(stage=1, minutes=60, out=Path({str(tmp_path)!r}), pairs_per_batch=8, accumulate=2,"
+        " processes=2), resume=True)"
+    )
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
+        before = steps_kept(tmp_path)
+        deadline = time.monotonic() + 120
+        while steps_kept(tmp_path) < before + 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        deadline = time.monotonic() + 30
+        while others_alive(process.pid):
+            assert time.monotonic() < deadline, "the lanes outlive their trainer"
+            time.sleep(0.2)
+    assert steps_kept(tmp_path) >= 4
+    config = TrainConfig(stage=1, minutes=60, out=tmp_path, pairs_per_batch=8, accumulate=2)
+    assert run_of(config).step == steps_kept(tmp_path)
+
+
+def steps_kept(folder: Path) -> int:
+    path = folder / "stage1.pt"
+    return int(torch.load(path, weights_only=True)["step"]) if path.exists() else 0
+
+
+def others_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

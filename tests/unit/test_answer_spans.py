@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidlm.answer import (
+    CLOSER_S,
     RELEVANT,
     Look,
     around_peak,
@@ -29,6 +30,11 @@ def test_pairs_are_cut_every_two_seconds() -> None:
     parts = cut_pairs([4.0, 5.0, 6.0, 7.0, 8.0], Span(3.9, 9.0), 2.0)
     assert [(first, last) for first, last, _ in parts] == [(0, 2), (2, 4), (4, 5)]
     assert [(span.start_s, span.end_s) for *_, span in parts] == [(3.9, 6.0), (6.0, 8.0), (8.0, 9.0)]
+
+
+def test_a_second_look_sees_single_pairs_at_two_frames_a_second() -> None:
+    parts = cut_pairs([2.0, 3.0, 4.0, 5.0], Span(1.8, 5.4), CLOSER_S)
+    assert [(first, last) for first, last, _ in parts] == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
 @given(

@@ -150,3 +150,24 @@ def test_summaries_name_every_part_in_order_hazards_first() -> None:
     assert texts.summary([[circle], [], [circle, knife]]) == "First a red circle, then a knife and a red circle."
     assert texts.summary([[], []]) == "Nothing happens."
     assert texts.title([[circle, knife]]) == "A knife and a red circle"
+
+
+def test_some_actors_run_into_others_and_stop_there() -> None:
+    met = 0
+    for seed in range(300):
+        scene = world.sample_scene(np.random.default_rng(seed), 0.0, 6.0)
+        for actor in scene.actors:
+            if len(actor.path) == 3:
+                (_, *begin), (_, *touch), (_, *end) = actor.path
+                assert touch == end
+                assert max(abs(a - b) for a, b in zip(begin, touch, strict=True)) >= 0.2
+                gaps = [
+                    np.hypot(touch[0] - x, touch[1] - y) / (actor.size + other.size)
+                    for other in scene.actors
+                    if len(other.path) == 1
+                    for _, x, y in other.path
+                ]
+                assert min(gaps) < 0.5
+                assert truth.fact_of(actor).motion in questions.WAYS
+                met += 1
+    assert met >= 5

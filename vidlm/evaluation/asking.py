@@ -66,7 +66,7 @@ class Asker:
                     shown[span] = show(prepared, span, self.pairs, self.engine)
                 asked.append((item, _hand_over(item, shown[span], self.engine)))
         for item, replies in asked:
-            yield Reply(item, _read(item, [reply.result().text for reply in replies]))
+            yield Reply(item, read_texts(item, [reply.result().text for reply in replies]))
         sentences = [item for item in items if isinstance(item, Grounding)]
         yield from _ground(sentences, prepared, self.engine, self.settings, work)
 
@@ -114,7 +114,8 @@ def _hand_over(item: Choice | YesNo, prompt: Prompt, engine: Engine) -> list[Fut
     return [engine.caption(prompt, request, max_new_tokens=CHOICE_TOKENS) for request in requests]
 
 
-def _read(item: Choice | YesNo, texts: Sequence[str]) -> tuple[int | None, ...]:
+def read_texts(item: Choice | YesNo, texts: Sequence[str]) -> tuple[int | None, ...]:
+    """What the replies choose, one for every rotation of a choice: see `Reply.chosen`."""
     if isinstance(item, YesNo):
         said = read_yes_no(texts[0])
         return (None if said is None else int(said),)

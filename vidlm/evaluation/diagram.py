@@ -17,6 +17,8 @@ SIDE: Final = 200
 """Of a panel's square, in pixels."""
 LEFT, TOP, RIGHT, BOTTOM = 46, 34, 18, 44
 COLUMNS: Final = 3
+TITLE_CHARS: Final = 32
+"""Of a panel's title, at most: so many fit over the square."""
 _STYLE: Final = (
     "text{font:12px sans-serif;fill:#222}.small{font-size:10px;fill:#666}.title{font-weight:bold}"
     ".grid{stroke:#ddd}.ideal{stroke:#999;stroke-dasharray:4 3}.frame{fill:none;stroke:#666}"
@@ -53,7 +55,7 @@ def _panel(title: str, bins: Sequence[dict[str, Any]], count: int, positives: in
         lines.append(f'<text class="small" x="-6" y="{_y(t) + 3:g}" text-anchor="end">{t:g}</text>')
     lines += [_dot(part, max(part["count"] for part in bins)) for part in bins if part["count"]]
     lines += [
-        f'<text class="title" y="-18">{escape(title)}</text>',
+        f'<text class="title" y="-18">{escape(_short(title))}<title>{escape(title)}</title></text>',
         f'<text class="small" y="-5">{count} segments, {positives} positive</text>',
         f'<text x="{SIDE / 2:g}" y="{SIDE + 32}" text-anchor="middle">score</text>',
         f'<text transform="translate(-30,{SIDE / 2:g}) rotate(-90)" text-anchor="middle">share positive</text>',
@@ -71,6 +73,10 @@ def _dot(part: dict[str, Any], most: int) -> str:
         f'<circle class="dot" cx="{x}" cy="{_y(share)}" r="{radius:.1f}">'
         f"<title>score {part['mean_score']:.2f}: {round(share * count)} of {count} positive</title></circle>"
     )
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= TITLE_CHARS else title[: TITLE_CHARS - 1] + "…"
 
 
 def _x(value: float) -> float:

@@ -93,7 +93,7 @@ def read_labels(path: Path, known: PolicySet) -> Labels:
     except UnicodeDecodeError as exc:
         raise DatasetError(f"{path.name}: is not UTF-8 text") from exc
     except csv.Error as exc:
-        raise DatasetError(f"{path.name}, line {reader.line_num}: {exc}") from exc
+        raise DatasetError(f"{path.name}, line {reader.reader.line_num}: {exc}") from exc
     return reading.done()
 
 

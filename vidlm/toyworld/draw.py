@@ -27,6 +27,9 @@ Times = npt.NDArray[np.float64]
 _BATCH_PIXELS = 400_000
 """Frames are drawn in batches of about so many pixels: few enough to stay in a processor's cache."""
 
+_LAYER_PIXELS = 50_000
+"""Layers of an actor are drawn for so many frames at once that they have about so many pixels, for the same reason."""
+
 _NOISE_NUMBERS = 1 << 20
 """How many numbers the sensor's noise is taken from: those of 37 frames of 84x112."""
 
@@ -187,32 +190,33 @@ def _draw_actor(planes: Planes, actor: Actor, rows: npt.NDArray[np.intp], times:
     keys = np.array(actor.path)
     places = np.stack([np.interp(times, keys[:, 0], keys[:, axis]) for axis in (1, 2)], axis=1)
     centres = places * (width, height) + wander
-    if (centres == centres[0]).all() and (halves == halves[0]).all():
-        halves, centres = halves[:1], centres[:1]
-        if actor.kind not in ANIMATED:
-            times = times[:1]
+    still = bool((centres == centres[0]).all() and (halves == halves[0]).all())
+    if still and actor.kind not in ANIMATED:
+        times = times[:1]
     # the room a layer has depends on the whole life, not on which frames happen to be drawn together
-    largest = float(_half_heights(actor, np.array([actor.start_s, actor.end_s]), height, width).max())
-    corners, layers = _layers(actor, times, halves, centres, largest)
-    for index, row in enumerate(rows):
-        left, top = corners[index % len(corners)]  # a single one is that of all frames
-        _lay(planes[row], layers[:, index % len(times)], left, top)
-
-
-def _layers(
-    actor: Actor, times: Times, halves: Times, centres: Times, largest: float
-) -> tuple[list[list[int]], Planes]:
-    """The actor alone: the layers' top left corners in the frame, each [x, y], and the layers [4, F, h, w].
-
-    There are F times; where all frames share place and size, these come once, and there is one corner. Layers have
-    room for a half height of ``largest``.
-    """
+    largest = _half_heights(actor, np.array([actor.start_s, actor.end_s]), height, width).max()
     reach_x, reach_y = (math.ceil(reach * largest + 1) for reach in _reach(actor))
-    corners = np.floor(centres) - (reach_x, reach_y)
-    offsets = corners + 0.5 - centres
-    x = ((np.arange(2 * reach_x + 1) + offsets[:, :1]) / halves[:, None]).astype(np.float32)[:, None, :]
-    y = ((np.arange(2 * reach_y + 1) + offsets[:, 1:]) / halves[:, None]).astype(np.float32)[:, :, None]
-    layers = blank(len(times), y.shape[1], x.shape[2])
+    at_once = max(1, _LAYER_PIXELS // (4 * reach_x * reach_y))
+    for first in range(0, len(times), at_once):
+        batch = slice(first, first + at_once)
+        grids = slice(1) if still else batch
+        corners = np.floor(centres[grids]) - (reach_x, reach_y)
+        layers = _layers(actor, times[batch], halves[grids], centres[grids] - corners, (reach_x, reach_y))
+        places = corners.astype(int).tolist()
+        for index, row in enumerate(rows if len(times) == 1 else rows[batch]):
+            left, top = places[index % len(places)]  # a single one is that of all frames
+            _lay(planes[row], layers[:, index % layers.shape[1]], left, top)
+
+
+def _layers(actor: Actor, times: Times, halves: Times, middles: Times, reach: tuple[int, int]) -> Planes:
+    """The actor alone on layers [4, F, h, w] that reach so far (x, y) to each side of ``middles``, F of them [x, y].
+
+    Where all frames share size and middle, ``halves`` and ``middles`` have one row for all of the F times.
+    """
+    columns, lines = (np.arange(2 * pixels + 1) + 0.5 for pixels in reach)
+    x = ((columns - middles[:, :1]) / halves[:, None]).astype(np.float32)[:, None, :]
+    y = ((lines - middles[:, 1:]) / halves[:, None]).astype(np.float32)[:, :, None]
+    layers = blank(len(times), len(lines), len(columns))
     if actor.angle:
         c, s = math.cos(actor.angle), math.sin(actor.angle)
         x, y = x * c + y * s, y * c - x * s
@@ -220,7 +224,7 @@ def _layers(
         x = -x  # what drives or looks to the right by itself turns round to go left
     scale, age = (of_frame.astype(np.float32)[:, None, None] for of_frame in (halves, times - actor.start_s))
     PAINT[actor.kind](Pen(x, y, scale, age, layers), COLOURS[actor.colour or _own_colour(actor)])
-    return corners.astype(int).tolist(), layers
+    return layers
 
 
 def _own_colour(actor: Actor) -> str:

@@ -46,6 +46,8 @@ AFTER: Final = {2: 1, 3: 2}
 """The stage whose weights another one begins with; the others begin from nothing."""
 RATES: Final = {1: 1.0, 2: 1.0, 3: 0.4, 4: 0.5}
 """What each stage's learning rates are multiplied with."""
+SEEING: Final = {1: 1.0, 2: 0.3, 3: 0.3, 4: 1.0}
+"""What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,19 +232,30 @@ def _optimizers(learner: nn.Module, config: TrainConfig) -> list[torch.optim.Opt
     Muon's steps are scaled to the root mean square of AdamW's (Liu et al. 2025, arXiv:2502.16982). Weight decay is for
     matrices; gains and biases go without.
     """
-    inside: list[nn.Parameter] = []
-    matrices: list[nn.Parameter] = []
+    inside: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    matrices: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     others: list[nn.Parameter] = []
     for name, weight in learner.named_parameters():
+        sees = ".visual." in name
         if weight.ndim == 2 and any(part in name for part in (".blocks.", ".layers.", ".merger.")):
-            inside.append(weight)
+            inside[sees].append(weight)
+        elif weight.ndim > 1:
+            matrices[sees].append(weight)
         else:
-            (matrices if weight.ndim > 1 else others).append(weight)
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+            others.append(weight)
+    rates = {True: SEEING[config.stage], False: 1.0}
     muon = torch.optim.Muon(
-        inside, lr=config.matrix_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        [{"params": found, "lr": config.matrix_lr * rates[sees]} for sees, found in inside.items() if found],
+        weight_decay=config.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
     )
-    optimizers = [muon, torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))]
+    groups: list[dict[str, Any]] = [
+        {"params": found, "lr": config.lr * rates[sees], "weight_decay": config.weight_decay}
+        for sees, found in matrices.items()
+        if found
+    ]
+    adam = torch.optim.AdamW([*groups, {"params": others, "weight_decay": 0.0}], lr=config.lr, betas=(0.9, 0.98))
+    optimizers: list[torch.optim.Optimizer] = [muon, adam]
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -254,8 +267,15 @@ def _record(run: Run) -> dict[str, Any]:
     command = ["git", "rev-parse", "HEAD"]
     revision = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(run.config).items()}
+    device = torch.cuda.get_device_name() if run.device.type == "cuda" else "cpu"
     weights = sum(p.numel() for p in next(iter(run.learner.values())).parameters())
-    return {**settings, "weights": weights, "git": revision.stdout.strip(), "torch": torch.__version__}
+    return {
+        **settings,
+        "weights": weights,
+        "git": revision.stdout.strip(),
+        "torch": torch.__version__,
+        "device": device,
+    }
 
 
 def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path) -> None:

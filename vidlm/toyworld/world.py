@@ -33,6 +33,9 @@ THING_COLOURS: Final[dict[str, tuple[str | None, ...]]] = {
 LOOK_ALIKES: Final = (("triangle", "grey"), ("star", "orange"), ("star", "yellow"), ("circle", "red"), ("cross", "red"))
 """Harmless things that share a hazard's shape or colour."""
 
+MEETINGS: Final = 0.2
+"""Of scenes with different actors, how many try to let one run into another."""
+
 PLACES: Final[dict[str, tuple[float, float]]] = {
     "left": (0.2, 0.5),
     "right": (0.8, 0.5),
@@ -149,7 +152,36 @@ def _company(rng: Rng, start_s: float, end_s: float, background: Background) -> 
                 names.add((kind, colour))
                 actors.append(actor)
                 break
+    if rng.random() < MEETINGS:
+        actors += _visitor(rng, actors, names, background)
     return actors
+
+
+def _visitor(rng: Rng, actors: list[Actor], names: set[tuple[str, str | None]], background: Background) -> list[Actor]:
+    """Something that comes along, runs into one that stands and stays there; nothing where there is no room."""
+    standing = [actor for actor in actors if len(actor.path) == 1 and actor.grow == 1 and _lasts(actor) >= 3]
+    if not standing:
+        return []
+    host = standing[int(rng.integers(len(standing)))]
+    kind, colour = _kind_and_colour(rng, background, "thing" if rng.random() < 0.5 else "shape")
+    size = float(rng.uniform(0.24, 0.34))
+    if (kind, colour) in names:
+        return []
+    _, x, y = host.path[0]
+    gap, travel = 0.47 * (size + host.size), float(rng.uniform(0.2, 0.3))
+    meets_s = host.start_s + round(_lasts(host) * float(rng.uniform(0.5, 0.8)) * 2) / 2
+    for across, along in rng.permutation([(-1, 0), (1, 0), (0, -1), (0, 1)]):
+        touch = (x + float(across) * gap, y + float(along) * gap)
+        begin = (touch[0] + float(across) * travel, touch[1] + float(along) * travel)
+        path = ((host.start_s, *begin), (meets_s, *touch), (host.end_s, *touch))
+        visitor = Actor(kind, colour, size, host.start_s, host.end_s, path)
+        if all(0.08 <= part <= 0.92 for part in begin) and all(_apart(visitor, other) for other in actors):
+            return [visitor]
+    return []
+
+
+def _lasts(actor: Actor) -> float:
+    return actor.end_s - actor.start_s
 
 
 def _crowd(rng: Rng, start_s: float, end_s: float, background: Background) -> list[Actor]:

@@ -31,10 +31,10 @@ def load(folder: Path) -> Loaded:
     items: list[Item] = []
     for way in found:
         for video, dimension, entries in _entries(folder, way):
-            groups = (way, f"{way}: {dimension}")
             if way == "yes_no":
-                items += _yes_no(video, dimension, entries, groups)
+                items += _yes_no(video, dimension, entries)
             else:
+                groups = (way, f"{way}: {dimension}")
                 items += [_choice(video, entry, groups) for entry in entries]
     return Loaded("questions/", tuple(items))
 
@@ -69,13 +69,14 @@ def _choice(video: str, entry: Entry, groups: tuple[str, ...]) -> Choice:
     return Choice(video=video, question=asked, options=options, answer=right[0], groups=groups)
 
 
-def _yes_no(video: str, dimension: str, entries: list[Entry], groups: tuple[str, ...]) -> list[YesNo]:
+def _yes_no(video: str, dimension: str, entries: list[Entry]) -> list[YesNo]:
     """Two questions of a video and dimension, one with each answer, are a pair; more, or alike, are none."""
     answers = [entry.text("answer").lower() for entry in entries]
     for entry, answer in zip(entries, answers, strict=True):
         if answer not in {"yes", "no"}:
             raise entry.place.error(f"the answer should be yes or no, not {answer!r}")
     pair = f"{video} {dimension}" if sorted(answers) == ["no", "yes"] else ""
+    groups = (f"dimension: {dimension}",)
     return [
         YesNo(video=video, question=entry.text("question"), answer=answer == "yes", pair=pair, groups=groups)
         for entry, answer in zip(entries, answers, strict=True)

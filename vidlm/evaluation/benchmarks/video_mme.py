@@ -49,19 +49,26 @@ def _table(folder: Path) -> str:
 
 
 def _choice(entry: Entry) -> Choice:
-    options, answer = entry.texts("options"), entry.text("answer")
-    bare = []
-    for letter, option in zip(LETTERS, options, strict=False):
-        named = _LETTER.match(option)
-        if named and named[1] != letter:
-            raise entry.place.error(f"option {letter} calls itself {named[1]}")
-        bare.append(option[named.end() :] if named else option)
-    if answer not in LETTERS[: len(options)]:
+    options, answer = _bare(entry), entry.text("answer")
+    letters = list(LETTERS[: len(options)])
+    if answer not in letters:
         raise entry.place.error(f"the answer {answer!r} is none of the options' letters")
     return Choice(
         video=f"data/{entry.relative('videoID')}.mp4",
         question=entry.text("question"),
-        options=tuple(bare),
-        answer=LETTERS.index(answer),
+        options=tuple(options),
+        answer=letters.index(answer),
         groups=tuple(f"{group}: {entry.text(group)}" for group in _GROUPS),
     )
+
+
+def _bare(entry: Entry) -> list[str]:
+    """The options without the letters they carry, as long as all carry one ("U.S. troops" alone is no letter)."""
+    options = entry.texts("options")
+    named = [found for option in options if (found := _LETTER.match(option))]
+    if len(named) < len(options):
+        return options
+    for letter, found in zip(LETTERS, named, strict=False):
+        if found[1] != letter:
+            raise entry.place.error(f"option {letter} calls itself {found[1]}")
+    return [option[found.end() :] for option, found in zip(options, named, strict=True)]
