@@ -146,6 +146,8 @@ def test_the_examples_are_true_to_their_schemas() -> None:
         schemas.VideoOut.model_validate(example)
     schemas.VideoPage.model_validate(examples.PAGE)
     schemas.PoliciesOut.model_validate(examples.POLICIES)
+    for example in (examples.QUESTION, examples.FOLLOW_UP):
+        schemas.QuestionIn.model_validate(example)
     for example in (examples.QUESTION_QUEUED, examples.QUESTION_READY):
         schemas.QuestionOut.model_validate(example)
     TypeAdapter(Answer).validate_python(examples.QUESTION_READY["answer"])

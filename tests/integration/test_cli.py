@@ -99,7 +99,25 @@ def test_ask_answers_or_says_that_it_is_not_there(vidlm: Run, clip: Path, checkp
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["question"] == "What is it?"
+    assert answer["conversation_id"] is None
     assert answer["abstained"] == (answer["evidence"] == [])
+
+
+def test_several_questions_are_one_conversation(vidlm: Run, clip: Path, checkpoint: Path) -> None:
+    questions = ("What is it?", "What colour is it?")
+    done = vidlm("ask", clip, *questions, "--json", "--model", checkpoint)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert [answer["question"] for answer in answers] == list(questions)
+    assert len({answer["conversation_id"] for answer in answers}) == 1
+    assert answers[0]["conversation_id"].startswith("cnv_")
+    shown = vidlm("ask", clip, *questions, "--model", checkpoint).stdout
+    places = [shown.index(question) for question in questions]
+    assert places[0] < shown.index("confidence") < places[1] < shown.rindex("confidence")
+
+
+def test_every_question_is_checked_before_anything_is_loaded(vidlm: Run, clip: Path, tmp_path: Path) -> None:
+    assert refused(vidlm("ask", clip, "What is it?", " ", "--model", tmp_path / "nothing"), "invalid_question")
 
 
 def test_bad_files_are_one_line_with_a_code(vidlm: Run, checkpoint: Path, tmp_path: Path) -> None:

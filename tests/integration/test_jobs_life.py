@@ -7,13 +7,14 @@ import pytest
 from jobs_helpers import ATTEMPTS, accepted, analysis, expire, must_take, prepared, segment, take
 from sqlmodel import SQLModel, col, select, update
 
+from vidlm.answer import NOT_FOUND
 from vidlm.domain import Answer, to_document
 from vidlm.errors import LeaseLost, MediaError, ModelError, QuestionError
 from vidlm.jobs import life
 from vidlm.queue import Task
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
-from vidlm.store.queries import find_document, segments_of
+from vidlm.store.queries import find_conversation, find_document, segments_of, turns_before
 from vidlm.store.tables import (
     DEFAULT_TENANT,
     AnalysisRow,
@@ -180,6 +181,58 @@ def test_a_question_and_its_answer(database: Database) -> None:
         assert (row.state, row.answer) == ("done", to_document(said))
     assert take(database, Task.ANSWER, asked.id) is None
     assert owed(database) == []
+
+
+def test_a_conversation_remembers_what_was_answered_and_nothing_else(database: Database) -> None:
+    job, other = ready(database), ready(database)
+
+    def ask(text: str, conversation_id: str | None = None, video_id: str = job.video_id) -> Question:
+        with database.write() as session:
+            return life.ask(
+                session, tenant_id=DEFAULT_TENANT, video_id=video_id, text=text, conversation_id=conversation_id
+            )
+
+    def end(asked: Question, said: str | None) -> None:
+        held = must_take(database, Task.ANSWER, asked.id)
+        with database.write() as session:
+            if said is None:
+                life.gave_up(session, held, QuestionError("no"), max_attempts=ATTEMPTS)
+            else:
+                abstained = said == NOT_FOUND
+                life.answered(session, held, Answer(asked.text, said, 0.5, abstained, (), analysis().provenance))
+
+    def before(asked: Question, most: int) -> list[tuple[str, str]]:
+        with database.read() as session:
+            return turns_before(session, asked, most)
+
+    first = ask("first?")
+    assert before(first, 3) == []
+    end(first, "one")
+    end(ask("elsewhere?"), "another conversation")
+    end(ask("missing?", first.conversation_id), NOT_FOUND)
+    end(ask("refused?", first.conversation_id), None)
+    end(ask("second?", first.conversation_id), "two")
+    end(ask("astray?", first.conversation_id, other.video_id), "another video")
+    end(ask("third?", first.conversation_id), "three")
+    last = ask("last?", first.conversation_id)
+    said = [("first?", "one"), ("second?", "two"), ("third?", "three")]
+    assert [before(last, most) for most in (9, 3, 2)] == [said, said, said[1:]]
+    with database.read() as session:
+        turns = find_conversation(session, DEFAULT_TENANT, job.video_id, str(first.conversation_id))
+    assert [state.value for _, state in turns] == ["done", "done", "rejected", "done", "done", "waiting"]
+    assert (turns[0][0], turns[-1][0]) == (first.id, last.id)
+
+
+def test_a_question_older_than_conversations_has_no_history(database: Database) -> None:
+    job = ready(database)
+    with database.write() as session:
+        old = [life.ask(session, tenant_id=DEFAULT_TENANT, video_id=job.video_id, text="what?") for _ in range(2)]
+    held = must_take(database, Task.ANSWER, old[0].id)
+    with database.write() as session:
+        life.answered(session, held, Answer("what?", "that", 0.5, False, (), analysis().provenance))
+        session.exec(update(Question).values(conversation_id=None))
+    with database.read() as session:
+        assert turns_before(session, session.get_one(Question, old[1].id), 3) == []
 
 
 def test_a_question_that_cannot_be_answered_leaves_the_video_alone(database: Database) -> None:

@@ -5,17 +5,19 @@ What the model says means nothing here; that every second, frame and score is ac
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clips import H264, numbered
 
 import vidlm
+from vidlm import answer as answering
 from vidlm.answer import NOT_FOUND
 from vidlm.config import Settings
-from vidlm.domain import Action, to_document
+from vidlm.domain import Action, Answer, to_document
 from vidlm.errors import MediaError, QuestionError
 from vidlm.model.engine import Engine
 from vidlm.moderation.policies import PolicySet, load_policies
@@ -136,6 +138,71 @@ def test_an_answer_points_inside_the_video_or_abstains(clip: Path, analysis: vid
         json.dumps(to_document(answer))
 
 
+@pytest.fixture
+def told(analysis: vidlm.Analysis, monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, str]]]:
+    """The history of each question, of which every second one finds nothing; the answers are numbered."""
+    told: list[list[tuple[str, str]]] = []
+
+    def answer_question(
+        _prepared: Prepared, question: str, *_: Any, history: Sequence[tuple[str, str]], **__: Any
+    ) -> Answer:
+        told.append(list(history))
+        missing = len(told) % 2 == 0
+        return Answer(question, NOT_FOUND if missing else str(len(told)), 0.5, missing, (), analysis.provenance)
+
+    monkeypatch.setattr(answering, "answer_question", answer_question)
+    return told
+
+
+def test_a_conversation_goes_on_from_what_was_found(
+    clip: Path, model: Engine, told: list[list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = 0
+
+    def count_and_prepare(*arguments: Any, **named: Any) -> Prepared:
+        nonlocal prepared
+        prepared += 1
+        return prepare(*arguments, **named)
+
+    monkeypatch.setattr(answering, "prepare", count_and_prepare)
+    answers = list(vidlm.converse(clip, ["a?", "b?", "c?", "d?"], model=model, settings=SETTINGS))
+    assert [answer.question for answer in answers] == ["a?", "b?", "c?", "d?"]
+    assert told == [[], [("a?", "1")], [("a?", "1")], [("a?", "1"), ("c?", "3")]]
+    assert prepared == 1
+    ids = {answer.conversation_id for answer in answers}
+    other = next(vidlm.converse(clip, "e?", model=model, settings=SETTINGS))
+    assert other.question == "e?"
+    assert len(ids | {other.conversation_id}) == 2
+    assert all(one is not None and one.startswith("cnv_") for one in ids)
+    assert vidlm.ask(clip, "f?", model=model, settings=SETTINGS).conversation_id is None
+
+
+def test_a_question_may_be_made_from_the_answer_before(
+    clip: Path, model: Engine, told: list[list[tuple[str, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    said: list[Answer] = []
+
+    def questions() -> Iterator[str]:
+        yield "What is there?"
+        while True:
+            yield f"What else than {said[-1].text}?"
+
+    answers = vidlm.converse(clip, questions(), model=model, settings=SETTINGS)
+    assert list(tmp_path.iterdir()) == []  # nothing is done before it is wanted
+    for _ in range(3):
+        said.append(next(answers))
+    assert [answer.question for answer in said] == [
+        "What is there?",
+        "What else than 1?",
+        f"What else than {NOT_FOUND}?",
+    ]
+    assert len(told) == 3
+    assert list(tmp_path.iterdir()) != []
+    answers.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_question_needs_words_and_the_same_file(
     clip: Path, analysis: vidlm.Analysis, model: Engine, tmp_path: Path
 ) -> None:
@@ -143,6 +210,8 @@ def test_a_question_needs_words_and_the_same_file(
         vidlm.ask(clip, " ", model=model, settings=SETTINGS)
     with pytest.raises(QuestionError, match="does not know its file"):
         vidlm.ask(replace(analysis), "What is it?", model=model, settings=SETTINGS)
+    with pytest.raises(QuestionError, match="empty"):
+        next(vidlm.converse(clip, ["What is it?", " "], model=model, settings=SETTINGS))
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(clip.read_bytes())
     own = vidlm.analyze(copy, model=model, policies=POLICIES, settings=SETTINGS)

@@ -4,14 +4,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from servers import PostgresServer
-from sqlmodel import SQLModel, select
+from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import SQLModel, col, select, update
+from test_jobs_life import ready
 
 from vidlm.errors import SettingsError
+from vidlm.jobs import life
 from vidlm.store import tables
-from vidlm.store.engine import Database, migrate, open_engine
+from vidlm.store.engine import Database, alembic_config, migrate, open_engine
 
 
 def test_tables_and_migrations_agree(database_url: str) -> None:
@@ -25,6 +30,24 @@ def test_migrating_twice_changes_nothing(database_url: str, database: Database) 
     with database.read() as session:
         assert [tenant.id for tenant in session.exec(select(tables.Tenant)).all()] == [tables.DEFAULT_TENANT]
     assert database.is_migrated()
+
+
+def test_conversations_come_and_go_and_questions_stay(database_url: str, database: Database) -> None:
+    job = ready(database)
+    with database.write() as session:
+        asked = life.ask(session, tenant_id=tables.DEFAULT_TENANT, video_id=job.video_id, text="what?")
+    engine = open_engine(database_url)
+    with engine.execution_options(vidlm_writes=True).begin() as connection:
+        command.downgrade(alembic_config(connection), "0002")
+    assert "conversation_id" not in {column["name"] for column in inspect(engine).get_columns("question")}
+    assert not database.is_migrated()
+    migrate(database_url)
+    test_tables_and_migrations_agree(database_url)
+    with database.read() as session:
+        row = session.exec(select(tables.Question)).one()
+    assert (row.id, row.text, row.conversation_id) == (asked.id, "what?", None)
+    with pytest.raises(IntegrityError, match="done_has_answer"), database.write() as session:  # no rule was lost
+        session.exec(update(tables.Question).where(col(tables.Question.id) == asked.id).values(state="done"))
 
 
 def test_several_processes_may_migrate_at_once_sqlite(tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
 """The tasks, called as functions, on a real clip, a real database and a real model whose weights are random."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clips import H264, numbered
+from jobs_helpers import analysis, must_take
 from sqlmodel import Session, select, update
 from worker_helpers import accept, fresh_runtime, owed, run_all
 
 import vidlm
-from vidlm import preparation
-from vidlm.domain import to_document
+from vidlm import preparation, prompts
+from vidlm.answer import HISTORY_MOST
+from vidlm.domain import Answer, to_document
 from vidlm.jobs import life
 from vidlm.jobs.claims import Claim
 from vidlm.moderation.policies import load_policies
@@ -77,6 +80,60 @@ def test_the_service_and_the_library_say_the_same(runtime: Runtime, clip: Path) 
     assert answer is not None
     assert answer["question"] == "What is there?"
     assert all(0 <= part["start_s"] <= part["end_s"] <= 8 for part in answer["evidence"])
+
+
+def test_a_question_is_put_behind_what_was_said_before(
+    runtime: Runtime, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every request that reaches the engine, to score a part or to write the words, begins with the last turns."""
+    job = accept(runtime, clip.read_bytes())
+    assert set(run_all(runtime)) == {"done"}
+    turns = [(f"question {number}?", f"answer {number}") for number in range(HISTORY_MOST + 1)]
+    conversation_id = None
+    for question, said in turns:
+        with runtime.database.write() as session:
+            asked = life.ask(
+                session,
+                tenant_id=DEFAULT_TENANT,
+                video_id=job.video_id,
+                text=question,
+                conversation_id=conversation_id,
+            )
+        conversation_id = asked.conversation_id
+        held = must_take(runtime.database, Task.ANSWER, asked.id)
+        with runtime.database.write() as session:
+            life.answered(session, held, Answer(question, said, 0.5, False, (), analysis().provenance))
+    engine = runtime.engine()
+    caption, scored, written = engine.caption, [], []
+
+    def score_all(shown: Sequence[Any], questions: Sequence[str], **_: Any) -> list[Future[list[float]]]:
+        scored.extend(questions)
+        futures: list[Future[list[float]]] = [Future() for _ in shown]
+        for future in futures:
+            future.set_result([0.9])
+        return futures
+
+    def write(prompt: Any, request: str, **named: Any) -> Any:
+        written.append(request)
+        return caption(prompt, request, **named)
+
+    monkeypatch.setattr(engine, "score_all", score_all)
+    monkeypatch.setattr(engine, "caption", write)
+    with runtime.database.write() as session:
+        asked = life.ask(
+            session,
+            tenant_id=DEFAULT_TENANT,
+            video_id=job.video_id,
+            text="Where is it?",
+            conversation_id=conversation_id,
+        )
+    assert run_all(runtime) == ["done"]
+    assert set(scored) == {prompts.branch(prompts.relevance_question("Where is it?"), turns[1:])}
+    assert set(written) == {prompts.branch(prompts.answer_request("Where is it?"), turns[1:])}
+    with runtime.database.read() as session:
+        document = session.get_one(Question, asked.id).answer
+    assert document is not None
+    assert document["conversation_id"] == conversation_id
 
 
 def test_everything_delivered_twice_changes_nothing(runtime: Runtime, clip: Path) -> None:

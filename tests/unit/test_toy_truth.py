@@ -171,3 +171,16 @@ def test_some_actors_run_into_others_and_stop_there() -> None:
                 assert truth.fact_of(actor).motion in questions.WAYS
                 met += 1
     assert met >= 5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_choices_hold_the_answer_once(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    seen = truth.facts_between(world.sample_clip(rng, duration_s=8.0), np.arange(16) / 2)
+    for question in questions.questions(rng, seen):
+        options = questions.options_of(rng, question)
+        if options is None:
+            continue
+        assert options.count(question.answer.rstrip(".")) == 1
+        assert len(set(options)) == len(options) <= 4
+        assert len(options) >= 2

@@ -78,10 +78,17 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
     return Pairs(torch.from_numpy(np.stack(pixels)), texts, torch.from_numpy(np.stack(labels)))
 
 
+TURNS_TOKENS: Final = 520
+PAIR_TOKENS: Final = 22
+TOKENS_A_PAIR_COSTS: Final = 90
+"""Tokens of a window's turns and of one of its frame pairs, about, and of turns and pairs together by the pair."""
+
+
 class RowStream(torch.utils.data.IterableDataset[Any]):
     """Endless batches of a mix: rows of windows, of text alone, and single pairs.
 
-    A batch of rows holds about `pairs_per_batch` frame pairs. Every worker has seeds of its own.
+    `pairs_per_batch` says how much work a batch is, in frame pairs of windows of five: all batches take about as long,
+    as processes wait for each other. Every worker has seeds of its own.
     """
 
     def __init__(self, words: Vocabulary, seed: Sequence[int], mix: Mix, *, pairs_per_batch: int):
@@ -94,12 +101,12 @@ class RowStream(torch.utils.data.IterableDataset[Any]):
             size = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
             roll = rng.random()
             if roll < mix.text_share:
-                yield sample_text_rows(rng, self._words, max(4, self._budget // 5))
+                yield sample_text_rows(rng, self._words, max(4, self._budget // 3))
             elif roll < mix.text_share + mix.pair_share:
                 yield sample_pairs(rng, size=size, count=4 * self._budget)
             else:
                 pairs = int(rng.choice(PAIRS, p=shares))
-                count = int(np.clip(self._budget // (pairs + 3), 1, 48))
+                count = max(1, round(self._budget * TOKENS_A_PAIR_COSTS / (TURNS_TOKENS + PAIR_TOKENS * pairs)))
                 yield sample_rows(rng, self._words, size=size, pairs=pairs, count=count, rough=mix.rough)
 
 

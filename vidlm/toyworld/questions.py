@@ -289,6 +289,19 @@ def _values(kind: str, fact: Fact) -> list[str]:
     return list(WAYS) if kind == "direction" else [at_place(place) for place in PLACES]
 
 
+def options_of(rng: Rng, question: Question, *, most: int = 4) -> list[str] | None:
+    """The answer and wrong ones of its kind, in any order, for a choice by letter; None for kinds that have no list."""
+    if question.kind == "count":
+        others = list(NUMBERS)
+    elif question.kind in ("colour", "direction", "place"):
+        others = [value.capitalize() for value in _values(question.kind, question.about[0])]
+    else:
+        return None
+    true = question.answer.rstrip(".")
+    wrong = [str(value) for value in rng.permutation([value for value in others if value != true])][: most - 1]
+    return [str(value) for value in rng.permutation([true, *wrong])]
+
+
 def follow_ups(rng: Rng, seen: Sequence[Fact], *, unseen: bool = False) -> list[tuple[Question, Question]]:
     """(question, the one that follows it): the second says "it" of what the first was about."""
     ask = Asking(rng, unseen)

@@ -14,12 +14,14 @@ from vidlm import prompts
 from vidlm.domain import Policy
 from vidlm.moderation.policies import load_policies
 from vidlm.toyworld.composed import sample_composed
-from vidlm.toyworld.questions import Question, absent_question, follow_ups, half_shown, questions
+from vidlm.toyworld.questions import Question, absent_question, follow_ups, half_shown, options_of, questions
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
 from vidlm.toyworld.world import Rng
 
 RARE: Final = frozenset({"direction", "place", "order"})
 """Kinds of question that fit few facts: they are asked twice as readily as the others where they fit."""
+LETTERED: Final = 0.3
+"""Of parts that are asked to choose by letter, and of those that are asked yes or no, as benchmarks do."""
 FOLLOW_UPS: Final = 0.35
 """Of parts that are asked a question which only makes sense after another one."""
 CAPTIONED: Final = 8
@@ -73,6 +75,7 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, count: int = 12, unseen: boo
     turns += _relevance_turns(rng, seen, asked)
     absent = absent_question(rng, seen, unseen=unseen)
     turns.append(Turn("absent", prompts.answer_request(absent.text), prompts.NOT_SHOWN))
+    turns += _benchmark_turns(rng, asked)
     if rng.random() < FOLLOW_UPS:
         turns += _follow_up_turns(rng, seen, unseen=unseen)
     return turns
@@ -108,6 +111,23 @@ def _composed_turn(rng: Rng, seen: Sequence[Fact]) -> Turn:
     holds = made.holds(seen)
     about = made.about(seen) if holds else ()
     return Turn("composed", prompts.policy_question(made.policy), yes_no(holds), about)
+
+
+def _benchmark_turns(rng: Rng, asked: Sequence[Question]) -> list[Turn]:
+    """Questions as benchmarks put them: a choice by letter, yes or no."""
+    turns: list[Turn] = []
+    listed = [(question, options) for question in asked if (options := options_of(rng, question))]
+    if listed and rng.random() < LETTERED:
+        question, options = listed[int(rng.integers(len(listed)))]
+        letter = prompts.LETTERS[options.index(question.answer.rstrip("."))]
+        request = prompts.choice_request(question.text, options)
+        turns.append(Turn("choice", request, letter, question.about))
+    checks = [question for question in asked if question.kind in ("check", "present")]
+    if checks and rng.random() < LETTERED:
+        question = checks[int(rng.integers(len(checks)))]
+        answer = question.answer.rstrip(".")
+        turns.append(Turn("yes_no", prompts.yes_no_request(question.text), answer, question.about))
+    return turns
 
 
 def _follow_up_turns(rng: Rng, seen: Sequence[Fact], *, unseen: bool) -> list[Turn]:
