@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 _ID: Final = "vid_019a9f6c2b10f3a1c09d5e7b4a62"
+_CONVERSATION: Final = "cnv_019a9f6d0c44f0e1d2c3b4a59687"
 _WHEN: Final = "2026-11-20T09:30:00Z"
 
 VIDEO_QUEUED: Final[dict[str, Any]] = {
@@ -101,9 +102,12 @@ ANALYSIS: Final[dict[str, Any]] = {
 
 QUESTION: Final[dict[str, Any]] = {"question": "When does the red car appear?"}
 
+FOLLOW_UP: Final[dict[str, Any]] = {"question": "Where does it go?", "conversation_id": _CONVERSATION}
+
 QUESTION_QUEUED: Final[dict[str, Any]] = {
     "id": "qst_019a9f6d0c44a1b2c3d4e5f60718",
     "video_id": _ID,
+    "conversation_id": _CONVERSATION,
     "question": QUESTION["question"],
     "created_at": _WHEN,
     "state": "queued",
@@ -121,7 +125,7 @@ QUESTION_READY: Final[dict[str, Any]] = QUESTION_QUEUED | {
         "abstained": False,
         "evidence": [{"start_s": 0.0, "end_s": 4.0, "score": 0.951002}],
         "provenance": PROVENANCE,
-        "conversation_id": None,
+        "conversation_id": _CONVERSATION,
     },
     "toy_model": True,
 }

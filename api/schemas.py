@@ -77,6 +77,12 @@ class ThumbnailsOut(BaseModel):
 
 class QuestionIn(BaseModel):
     question: str = Field(description="One question in plain words about what can be seen.")
+    conversation_id: str | None = Field(
+        default=None,
+        max_length=64,
+        description='Of an earlier question about this video, which this one follows: it may say "it" of what that '
+        "was about. Without one a conversation begins.",
+    )
 
 
 class QuestionOut(BaseModel):
@@ -84,6 +90,9 @@ class QuestionOut(BaseModel):
 
     id: str
     video_id: str
+    conversation_id: str | None = Field(
+        description="What the next question names to follow this one; null where it was asked before there were any."
+    )
     question: str
     created_at: datetime
     state: Literal["queued", "answering", "ready", "rejected", "failed"]
@@ -167,6 +176,7 @@ def question_out(row: Question) -> QuestionOut:
     return QuestionOut(
         id=row.id,
         video_id=row.video_id,
+        conversation_id=row.conversation_id,
         question=row.text,
         created_at=row.created_at,
         state=_QUESTION_STATE[WorkState(row.state)],

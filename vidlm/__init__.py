@@ -13,11 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from vidlm.answer import ask
+    from vidlm.answer import ask, converse
     from vidlm.domain import Analysis, Answer, Policy
     from vidlm.pipeline import analyze
 
-__all__ = ["Analysis", "Answer", "Policy", "analyze", "ask"]
+__all__ = ["Analysis", "Answer", "Policy", "analyze", "ask", "converse"]
 __version__ = "0.1.0"
 
 _HOME: Final = {
@@ -26,6 +26,7 @@ _HOME: Final = {
     "Policy": "vidlm.domain",
     "analyze": "vidlm.pipeline",
     "ask": "vidlm.answer",
+    "converse": "vidlm.answer",
 }
 
 

@@ -2,19 +2,21 @@
 
     windows      |     0     |     1     |     2     |        1. P(Yes) of "does this part show what it is about?"
     relevance    |    .1     |    .8     |    .9     |
-    second look              |  .2 |  .9 |  .9 |  .7 |        2. the same question of about two seconds each
+    second look              |  .2 |  .9 |  .9 |  .7 |        2. the same question of about one second each
     evidence                       [      .9         )        3. what is left, merged
 
 The words come from a third look, at the windows the evidence lies in, all at once as far as they fit one prompt; if
 they say that it is not there, single stretches are asked, and then there is no answer. Evidence comes from these curves
 and never from the model's own words.
+
+In a conversation every request stands behind the last questions and answers, so that a question may say "it".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,13 +39,17 @@ RELEVANT: Final = 0.2
 """P(Yes) from which a part may count as showing what a question is about: whatever is read from it can still refuse."""
 BESIDE_BEST: Final = 0.8
 """Share of the best part's P(Yes) from which another part counts beside it."""
-CLOSER_S: Final = 2.0
-"""Length of the parts that the second look judges."""
+CLOSER_S: Final = 1.0
+"""Length of the parts that the second look judges: a frame pair each, at two frames a second, so that evidence ends
+within half a second of what is shown."""
 ANSWER_TOKENS: Final = 48
 ANSWER_PAIRS: Final = 32
 """Frame pairs an answer is read from, at most, unless a single window has more: whole windows are read."""
 ANSWER_TRIES: Final = 3
 """Single stretches of evidence that are asked for the answer, best first, before giving up."""
+HISTORY_MOST: Final = 3
+"""Turns of a conversation that a question is put behind, at most. What "it" stands for was said lately, and a turn
+makes every one of a question's many requests longer."""
 NOT_FOUND: Final = "Not found in this video."
 """The text of every answer that abstains."""
 
@@ -127,19 +133,42 @@ def check_question(question: str, settings: Settings) -> str:
     return text
 
 
+def history_of(answers: Iterable[Answer]) -> list[tuple[str, str]]:
+    """(question, answer) of the turns that later questions may build on: where nothing was found, nothing was said."""
+    return [(answer.question, answer.text) for answer in answers if not answer.abstained]
+
+
+def requests_behind(question: str, history: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Both requests of a question, "is this part relevant?" and "what is the answer?", behind the same last turns."""
+    told = history[-HISTORY_MOST:]
+    relevance, answer = prompts.relevance_question(question), prompts.answer_request(question)
+    return prompts.branch(relevance, told), prompts.branch(answer, told)
+
+
 def answer_question(
-    prepared: Prepared, question: str, eyes: Eyes, settings: Settings, on_progress: Progress | None = None
+    prepared: Prepared,
+    question: str,
+    eyes: Eyes,
+    settings: Settings,
+    on_progress: Progress | None = None,
+    *,
+    history: Sequence[tuple[str, str]] = (),
 ) -> Answer:
-    """Answer a question about a prepared video. Raises `QuestionError`, `ModelError`, `ToolError`."""
+    """Answer a question about a prepared video. Raises `QuestionError`, `ModelError`, `ToolError`.
+
+    `history`: (question, answer) of the conversation's turns that found something, oldest first; the last
+    `HISTORY_MOST` of them count. To which conversation the answer belongs is the caller's to say.
+    """
     report = on_progress or (lambda _stage, _done: None)
     question = check_question(question, settings)
-    looks = _look_at(prepared, question, eyes, lambda done: report("looking", done))
+    relevance_request, answer_request = requests_behind(question, history)
+    looks = _look_at(prepared, relevance_request, eyes, lambda done: report("looking", done))
     report("answering", 0.0)
     runs = merge_looks(looks, relevance_threshold(looks))
     refused: list[list[Look]] = []
     text, confidence = NOT_FOUND, 1.0 - max((look.score for look in looks), default=0.0)
     for evidence in _tries(runs):
-        said = _read_answer(prepared, evidence, question, eyes)
+        said = _read_answer(prepared, evidence, answer_request, eyes)
         if prompts.is_abstention(said.text):
             refused.append(evidence)
             confidence = said.confidence
@@ -171,13 +200,52 @@ def ask(
     `model` as in `analyze`. Raises `QuestionError` for a question that cannot be asked or an analysis that does not
     know its file (one read back from a document) or whose file has changed; `MediaError` as `analyze` does.
     """
+    answers = _conversation(path_or_analysis, [question], None, model=model, settings=settings, on_progress=on_progress)
+    with closing(answers):
+        return next(answers)
+
+
+def converse(
+    path_or_analysis: str | Path | Analysis,
+    questions: Iterable[str],
+    *,
+    model: str | VideoModel | Engine | None = None,
+    settings: Settings | None = None,
+    on_progress: Progress | None = None,
+) -> Generator[Answer, None, None]:
+    """Ask questions of one video in turn, each of which may say "it" of what those before it were about.
+
+    The video is prepared and the model loaded once, when the first answer is wanted. `questions` may be endless, or
+    made from the answers given so far: each is taken when its answer is wanted. A list is checked as a whole before
+    anything is loaded. All answers carry the same new `conversation_id`. Closing the iterator early frees the engine
+    and removes the working files. Raises as `ask` does, where the answer is wanted.
+    """
+    from vidlm.store.columns import new_id  # noqa: PLC0415  the database's library: a second that `ask` does without
+
+    return _conversation(
+        path_or_analysis, questions, new_id("cnv"), model=model, settings=settings, on_progress=on_progress
+    )
+
+
+def _conversation(
+    path_or_analysis: str | Path | Analysis,
+    questions: Iterable[str],
+    conversation_id: str | None,
+    *,
+    model: str | VideoModel | Engine | None,
+    settings: Settings | None,
+    on_progress: Progress | None,
+) -> Generator[Answer, None, None]:
     from vidlm.model.engine import Priority  # noqa: PLC0415  torch: seconds, and absent on some machines
     from vidlm.seeing import Eyes  # noqa: PLC0415
 
     settings = settings or load_settings()
-    check_question(question, settings)
+    questions = [questions] if isinstance(questions, str) else questions  # not letter by letter
+    for question in questions if isinstance(questions, Sequence) else ():
+        check_question(question, settings)
     source = source_of(path_or_analysis) if isinstance(path_or_analysis, Analysis) else Path(path_or_analysis)
     report = on_progress or (lambda _stage, _done: None)
+    said: list[Answer] = []
     with running_engine(model, settings) as engine, scratch_folder("vidlm-work-") as folder:
         report("preparing", 0.0)
         geometry = engine.info.geometry
@@ -192,7 +260,10 @@ def ask(
         if isinstance(path_or_analysis, Analysis) and prepared.info.sha256 != path_or_analysis.video.sha256:
             raise QuestionError("the file has changed since it was analysed")
         eyes = Eyes(engine, priority=Priority.INTERACTIVE)
-        return answer_question(prepared, question, eyes, settings, report)
+        for question in questions:
+            answer = answer_question(prepared, question, eyes, settings, report, history=history_of(said))
+            said.append(replace(answer, conversation_id=conversation_id))
+            yield said[-1]
 
 
 def _tries(runs: Sequence[list[Look]]) -> list[list[Look]]:
@@ -201,7 +272,7 @@ def _tries(runs: Sequence[list[Look]]) -> list[list[Look]]:
     return together + sorted(runs, key=lambda run: -max(look.score for look in run))[:ANSWER_TRIES]
 
 
-def _look_at(prepared: Prepared, question: str, eyes: Eyes, on_progress: Callable[[float], None]) -> list[Look]:
+def _look_at(prepared: Prepared, request: str, eyes: Eyes, on_progress: Callable[[float], None]) -> list[Look]:
     """Judge all windows, and those that may be evidence a second time in shorter parts."""
     looks: list[Look] = []
     best = 0.0
@@ -210,19 +281,19 @@ def _look_at(prepared: Prepared, question: str, eyes: Eyes, on_progress: Callabl
         for first in range(0, len(windows), WINDOWS_AT_ONCE):
             some = windows[first : first + WINDOWS_AT_ONCE]
             visual = list(islice(seen, len(some)))
-            scores = _relevance(visual, question, eyes)
+            scores = _relevance(visual, request, eyes)
             wholes = [
                 Look(Span(window.start_s, window.end_s), score, window.index, len(tokens))
                 for window, tokens, score in zip(some, visual, scores, strict=True)
             ]
             best = max(best, *scores)
-            looks += _look_closer(wholes, visual, max(RELEVANT, BESIDE_BEST * best), question, eyes)
+            looks += _look_closer(wholes, visual, max(RELEVANT, BESIDE_BEST * best), request, eyes)
             on_progress((first + len(some)) / len(windows))
     return looks
 
 
 def _look_closer(
-    wholes: Sequence[Look], visual: Sequence[VisualTokens], from_score: float, question: str, eyes: Eyes
+    wholes: Sequence[Look], visual: Sequence[VisualTokens], from_score: float, request: str, eyes: Eyes
 ) -> list[Look]:
     """Windows that scored `from_score` or more in parts of about `CLOSER_S`, the others as they are."""
     cut = [
@@ -231,7 +302,7 @@ def _look_closer(
     ]
     cut = [parts if len(parts) > 1 else [] for parts in cut]
     shown = [tokens.slice(first, last) for parts, tokens in zip(cut, visual, strict=True) for first, last, _ in parts]
-    scores = iter(_relevance(shown, question, eyes))
+    scores = iter(_relevance(shown, request, eyes))
     looks: list[Look] = []
     for whole, parts in zip(wholes, cut, strict=True):
         closer = [Look(span, next(scores), whole.window, last - first) for first, last, span in parts]
@@ -240,9 +311,8 @@ def _look_closer(
     return looks
 
 
-def _relevance(visual: Sequence[VisualTokens], question: str, eyes: Eyes) -> list[float]:
+def _relevance(visual: Sequence[VisualTokens], request: str, eyes: Eyes) -> list[float]:
     """P(Yes) of "does this part show what the question is about?" for each part."""
-    request = prompts.branch(prompts.relevance_question(question))
     shown = [eyes.prompt(tokens) for tokens in visual]
     asked = eyes.engine.score_all(shown, [request], priority=eyes.priority)
     try:
@@ -252,7 +322,7 @@ def _relevance(visual: Sequence[VisualTokens], question: str, eyes: Eyes) -> lis
             future.cancel()
 
 
-def _read_answer(prepared: Prepared, evidence: Sequence[Look], question: str, eyes: Eyes) -> Generation:
+def _read_answer(prepared: Prepared, evidence: Sequence[Look], request: str, eyes: Eyes) -> Generation:
     """What the model says of the windows around the peak of some evidence, seen in one prompt.
 
     Whole windows, though evidence may be shorter: an order or a count needs what stands beside it.
@@ -276,5 +346,4 @@ def _read_answer(prepared: Prepared, evidence: Sequence[Look], question: str, ey
             clips += [visual.clip(pair, pair + 1) for pair in range(len(visual))]
     prefix = prompts.video_prefix(times_s, eyes.engine.info.family)
     prompt = Prompt([part if isinstance(part, str) else clips[part] for part in prefix])
-    request = prompts.branch(prompts.answer_request(question))
     return eyes.engine.answer(prompt, request, max_new_tokens=ANSWER_TOKENS).result()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -21,7 +22,7 @@ from vidlm.errors import InputError, LeaseLost
 from vidlm.jobs import life
 from vidlm.jobs.claims import Claim, claim, heartbeat
 from vidlm.queue import Task
-from vidlm.store.queries import job_of, segments_of
+from vidlm.store.queries import job_of, segments_of, turns_before
 from vidlm.store.tables import Job, Question, SpanWork, Video
 from workers.runtime import Runtime
 
@@ -116,15 +117,17 @@ def finish(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
 
 
 def answer(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
-    """A question about a ready video -> its answer."""
-    from vidlm.answer import answer_question  # noqa: PLC0415
+    """A question about a ready video, and what was said before it -> its answer."""
+    from vidlm.answer import HISTORY_MOST, answer_question  # noqa: PLC0415
 
     with runtime.database.read() as session:
         question = session.get_one(Question, held.target_id)
         job = job_of(session, question.video_id)
-    said = answer_question(_prepared(runtime, job), question.text, runtime.eyes(urgent=True), runtime.settings)
+        history = turns_before(session, question, HISTORY_MOST)
+    eyes = runtime.eyes(urgent=True)
+    said = answer_question(_prepared(runtime, job), question.text, eyes, runtime.settings, history=history)
     with runtime.database.write() as session:
-        life.answered(session, held, said)
+        life.answered(session, held, replace(said, conversation_id=question.conversation_id))
 
 
 STAGES: dict[Task, Stage] = {

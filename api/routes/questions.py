@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import anyio
 from fastapi import APIRouter, Body, Header, Path, Response
+from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import examples
@@ -14,10 +15,10 @@ from api.deps import CallerDep, Service, ServiceDep
 from api.problems import ProblemError, documented, not_found
 from api.routes.videos import VideoId, existing, not_ready
 from api.schemas import QuestionIn, QuestionOut, question_out
-from vidlm.domain import JobState
+from vidlm.domain import JobState, WorkState
 from vidlm.jobs import life
 from vidlm.store.keys import Caller
-from vidlm.store.queries import find_question, job_of
+from vidlm.store.queries import find_conversation, find_question, job_of
 
 router = APIRouter(prefix="/v1", tags=["questions"])
 
@@ -48,14 +49,18 @@ PreferHeader = Annotated[
 async def ask_question(
     *,
     video_id: VideoId,
-    question: Annotated[QuestionIn, Body(examples=[examples.QUESTION])],
+    question: Annotated[QuestionIn, Body(examples=[examples.QUESTION, examples.FOLLOW_UP])],
     response: Response,
     service: ServiceDep,
     caller: CallerDep,
     prefer: PreferHeader = None,
 ) -> QuestionOut:
-    """Ask a question about a video that is `ready`. 202 with a place to look, or 200 with the answer after a wait."""
-    asked = await run_in_threadpool(_ask, service, caller, video_id, question.question)
+    """Ask a question about a video that is `ready`. 202 with a place to look, or 200 with the answer after a wait.
+
+    With the `conversation_id` of an earlier question this one follows it; 409 `conversation_busy` while an earlier
+    question of the conversation has no answer yet.
+    """
+    asked = await run_in_threadpool(_ask, service, caller, video_id, question)
     response.headers["Location"] = f"/v1/questions/{asked.id}"
     found = await _wait(service, caller, asked, prefer, response)
     response.status_code = 202 if found.state in ("queued", "answering") else 200
@@ -100,16 +105,40 @@ async def _wait(
     return question
 
 
-def _ask(service: Service, caller: Caller, video_id: str, raw: str) -> QuestionOut:
-    text = clean_question(raw, service.settings.max_question_chars)
+def _ask(service: Service, caller: Caller, video_id: str, question: QuestionIn) -> QuestionOut:
+    text = clean_question(question.question, service.settings.max_question_chars)
     with service.database.write() as session:
         status = existing(session, caller, video_id)
         job = job_of(session, video_id, lock=True)
         if job.state != JobState.READY:
             raise not_ready(status)
-        asked = life.ask(session, tenant_id=caller.tenant_id, video_id=video_id, text=text)
+        if question.conversation_id is not None:  # the job is locked: nobody else asks about this video meanwhile
+            _check_turn(session, caller, video_id, question.conversation_id)
+        asked = life.ask(
+            session,
+            tenant_id=caller.tenant_id,
+            video_id=video_id,
+            text=text,
+            conversation_id=question.conversation_id,
+        )
         session.flush()
         return question_out(asked)
+
+
+def _check_turn(session: Session, caller: Caller, video_id: str, conversation_id: str) -> None:
+    """Whether a conversation may go on. Raises `ProblemError` 404, or 409 while an earlier question has not ended.
+
+    The history of a question is what was answered before it: two at once would not know of each other.
+    """
+    if not conversation_id.isprintable():  # a NUL, half a surrogate pair: no id of ours, and no database keeps it
+        raise not_found("conversation")
+    turns = find_conversation(session, caller.tenant_id, video_id, conversation_id)
+    if not turns:
+        raise not_found("conversation")
+    for question_id, state in turns:
+        if state in (WorkState.WAITING, WorkState.RUNNING):
+            detail = f"an earlier question of this conversation has not been answered yet: {question_id}"
+            raise ProblemError(409, "conversation_busy", detail, question_id=question_id)
 
 
 def clean_question(raw: str, max_chars: int) -> str:

@@ -25,6 +25,7 @@ from vidlm.jobs.claims import STAGES, Claim, hold
 from vidlm.jobs.states import ACTIVE, backoff_s, checked
 from vidlm.queue import Task
 from vidlm.store.blobs import StoredBlob, blob_key, tokens_root, work_root
+from vidlm.store.columns import new_id
 from vidlm.store.engine import clock
 from vidlm.store.tables import (
     AnalysisRow,
@@ -132,9 +133,14 @@ def finished(session: Session, held: Claim, analysis: Analysis) -> None:
         )
 
 
-def ask(session: Session, *, tenant_id: str, video_id: str, text: str) -> Question:
-    """A question about a ready video, and the wake-up it needs."""
-    question = Question(tenant_id=tenant_id, video_id=video_id, text=text)
+def ask(session: Session, *, tenant_id: str, video_id: str, text: str, conversation_id: str | None = None) -> Question:
+    """A question about a ready video, and the wake-up it needs. Without a conversation to go on with it begins one.
+
+    The caller makes sure that the conversation is about this video and that all its earlier questions have ended.
+    """
+    if conversation_id is None:
+        conversation_id = new_id("cnv")
+    question = Question(tenant_id=tenant_id, video_id=video_id, text=text, conversation_id=conversation_id)
     session.add(question)
     outbox.owe(session, Task.ANSWER, question.id, tenant_id)
     return question

@@ -12,7 +12,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
-from vidlm.domain import JobState, Segment
+from vidlm.domain import JobState, Segment, WorkState
 from vidlm.store.tables import AnalysisRow, Job, Question, SegmentRow, Video
 
 
@@ -102,6 +102,35 @@ def find_prepared(session: Session, tenant_id: str, video_id: str) -> tuple[str,
 def find_question(session: Session, tenant_id: str, question_id: str) -> Question | None:
     """One of the tenant's questions."""
     return session.exec(select(Question).where(Question.id == question_id, Question.tenant_id == tenant_id)).first()
+
+
+def find_conversation(
+    session: Session, tenant_id: str, video_id: str, conversation_id: str
+) -> list[tuple[str, WorkState]]:
+    """(id, state) of every question of a conversation about one of the tenant's videos, oldest first; or nothing."""
+    query = select(Question.id, Question.state).where(
+        Question.conversation_id == conversation_id, Question.video_id == video_id, Question.tenant_id == tenant_id
+    )
+    rows = session.exec(query.order_by(col(Question.created_at), col(Question.id))).all()
+    return [(question_id, WorkState(state)) for question_id, state in rows]
+
+
+def turns_before(session: Session, question: Question, most: int) -> list[tuple[str, str]]:
+    """(question, answer) of the last `most` turns of a question's conversation that found something, oldest first.
+
+    A conversation's next question is taken only when all its others have ended, so what is done came before.
+    """
+    if question.conversation_id is None:
+        return []
+    found = (
+        Question.conversation_id == question.conversation_id,
+        Question.video_id == question.video_id,
+        Question.state == WorkState.DONE.value,
+        col(Question.answer)["abstained"].as_boolean().is_(False),
+    )
+    newest_first = (col(Question.created_at).desc(), col(Question.id).desc())
+    rows = session.exec(select(Question.answer).where(*found).order_by(*newest_first).limit(most)).all()
+    return [(answer["question"], answer["text"]) for answer in reversed(rows) if answer is not None]
 
 
 def job_of(session: Session, video_id: str, *, lock: bool = False) -> Job:

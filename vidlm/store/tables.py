@@ -204,7 +204,7 @@ class AnalysisRow(SQLModel, table=True):
 
 
 class Question(Claimable, table=True):
-    """A question about a ready video and, once `done`, its answer document."""
+    """A question about a ready video and, once `done`, its answer document. Those of one conversation share its id."""
 
     __tablename__: ClassVar[Any] = "question"
     __table_args__ = (
@@ -216,6 +216,7 @@ class Question(Claimable, table=True):
 
     id: str = Field(default_factory=lambda: new_id("qst"), primary_key=True)
     video_id: str = Field(foreign_key="video.id", index=True)
+    conversation_id: str | None = Field(default=None, index=True)  # None: older than conversations
     text: str = Field(sa_type=CleanText)
     state: str = WorkState.WAITING.value
     answer: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))

@@ -46,7 +46,15 @@ AFTER: Final = {2: 1, 3: 2}
 """The stage whose weights another one begins with; the others begin from nothing."""
 RATES: Final = {1: 1.0, 2: 1.0, 3: 0.4, 4: 0.5}
 """What each stage's learning rates are multiplied with."""
-SEEING: Final = {1: 1.0, 2: 0.3, 3: 0.3, 4: 1.0}
+SETTINGS: Final[dict[int, dict[str, Any]]] = {
+    # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
+    1: {"pairs_per_batch": 64, "accumulate": 2},
+    2: {"matrix_lr": 2e-2},
+    3: {"matrix_lr": 2e-2},
+    4: {"pairs_per_batch": 128, "accumulate": 2},
+}
+"""Where a stage departs from `TrainConfig`."""
+SEEING: Final = {1: 1.0, 2: 0.12, 3: 0.12, 4: 1.0}
 """What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
 
 
@@ -286,9 +294,7 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path) -
     total = minutes if minutes is not None else (20.0 if torch.cuda.is_available() else 180.0)
     plan = {number: share * total for number, share in STAGES.items()} if stage is None else {stage: total}
     for number, length in plan.items():
-        # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
-        batch = {1: {"pairs_per_batch": 64, "accumulate": 2}, 4: {"pairs_per_batch": 128, "accumulate": 2}}
-        settings = batch.get(number, {})
+        settings = SETTINGS[number]
         if torch.cuda.is_available():
-            settings = {"pairs_per_batch": 256, "accumulate": 1, "workers": (os.cpu_count() or 4) - 2}
+            settings = settings | {"pairs_per_batch": 256, "accumulate": 1, "workers": (os.cpu_count() or 4) - 2}
         train(TrainConfig(stage=number, minutes=length, out=out, **settings), resume=resume)
