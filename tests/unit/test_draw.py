@@ -208,3 +208,14 @@ def test_a_letter_the_font_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match="É"):
         bitmap("café")
     assert bitmap("A!").shape == (7, 11)
+
+
+@pytest.mark.parametrize(("kind", "grow"), [("explosion", 2.4), ("car", 1.0), ("fire", 2.0), ("fight", 1.0)])
+def test_a_frame_is_the_same_alone_and_among_others(kind: str, grow: float) -> None:
+    """Also large ones, and where the actor is larger in another frame."""
+    colour = "red" if kind == "car" else None
+    clip = clip_of(Actor(kind, colour, 0.4, 0.0, 4.0, ((0.0, 0.5, 0.5),), grow=grow))
+    times = np.arange(8) / 2
+    together = render(clip, times, 240, 320)
+    for time_s, picture in zip(times, together, strict=True):
+        assert (frame(clip, float(time_s), 240, 320) == picture).all()

@@ -105,7 +105,7 @@ def test_what_a_turn_is_about_is_known_to_its_tokens(words: rows.Vocabulary, tok
 
 def test_written_times_know_the_pair_they_are_read_off(words: rows.Vocabulary, tokenizer: Tokenizer) -> None:
     """The seconds of "From 2.5s" stand before the pair that the token is to look at."""
-    batch = rows.sample_rows(np.random.default_rng(4), words, size=(84, 112), pairs=4, count=40)
+    batch = rows.sample_rows(np.random.default_rng(4), words, size=(84, 112), pairs=4, count=60)
     checked = 0
     for row, chunk, kind, mine in turns_of(batch):
         pairs = batch.when[chunk][mine]
@@ -130,7 +130,7 @@ def test_written_times_know_the_pair_they_are_read_off(words: rows.Vocabulary, t
 
 def test_where_to_look_is_learnt_from_attention_alone(words: rows.Vocabulary) -> None:
     """All attention on the wanted tokens costs nothing, none of it costs the most."""
-    batch = rows.sample_rows(np.random.default_rng(3), words, size=(84, 112), pairs=2, count=2)
+    batch = rows.sample_rows(np.random.default_rng(3), words, size=(84, 112), pairs=2, count=12)
     visual = batch.prefix == words.video
     owner = batch.layout.owner
     shown = torch.zeros_like(batch.prefix)

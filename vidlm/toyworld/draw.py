@@ -27,7 +27,7 @@ Times = npt.NDArray[np.float64]
 _BATCH_PIXELS = 400_000
 """Frames are drawn in batches of about so many pixels: few enough to stay in a processor's cache."""
 
-_LAYER_PIXELS = 50_000
+_LAYER_PIXELS = 30_000
 """Layers of an actor are drawn for so many frames at once that they have about so many pixels, for the same reason."""
 
 _NOISE_NUMBERS = 1 << 20
@@ -172,8 +172,7 @@ def _spread(places: Times, knots: int) -> Planes:
 
 
 def _half_heights(actor: Actor, times: Times, height: int, width: int) -> Times:
-    life = actor.end_s - actor.start_s
-    grown = 1 + (actor.grow - 1) * np.clip((times - actor.start_s) / life, 0, 1)
+    grown = np.interp(times, [actor.start_s, actor.end_s], [1.0, actor.grow])
     return np.asarray(0.5 * actor.size * min(height, width) * grown, np.float64)
 
 

@@ -49,12 +49,12 @@ RATES: Final = {1: 1.0, 2: 1.0, 3: 0.4, 4: 0.5}
 SETTINGS: Final[dict[int, dict[str, Any]]] = {
     # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
     1: {"pairs_per_batch": 64, "accumulate": 2},
-    2: {"matrix_lr": 2e-2},
-    3: {"matrix_lr": 2e-2},
+    2: {"matrix_lr": 1e-2},
+    3: {"matrix_lr": 1e-2},
     4: {"pairs_per_batch": 128, "accumulate": 2},
 }
 """Where a stage departs from `TrainConfig`."""
-SEEING: Final = {1: 1.0, 2: 0.12, 3: 0.12, 4: 1.0}
+SEEING: Final = {1: 1.0, 2: 0.2, 3: 0.2, 4: 1.0}
 """What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
 
 
@@ -105,7 +105,10 @@ class Run:
             state = torch.load(self.file(stage), map_location=self.device, weights_only=True)
             self.learner.load_state_dict(state["learner"])
             for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
+                rates = [group["initial_lr"] for group in optimizer.param_groups]  # today's settings count
                 optimizer.load_state_dict(stored)
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["initial_lr"] = rate
             self.average, self.step, self.elapsed_s = state["average"], state["step"], state["elapsed_s"]
         elif stage in AFTER:
             before = torch.load(self.file(AFTER[stage]), map_location=self.device, weights_only=True)["average"]
