@@ -26,7 +26,7 @@ def words(tokenizer: Tokenizer) -> rows.Vocabulary:
 
 def test_packed_turns_equal_turns_alone(words: rows.Vocabulary) -> None:
     """Every turn of every chunk, read by the library's own forward right behind its prefix."""
-    batch = rows.sample_rows(np.random.default_rng(0), words, size=(84, 112), pairs=2, count=2, turns=8)
+    batch = rows.sample_rows(np.random.default_rng(0), words, size=(84, 112), pairs=2, count=2)
     model = student.new_model(student.train_tokenizer()).eval()
     layout, compared = batch.layout, 0
     with torch.inference_mode():

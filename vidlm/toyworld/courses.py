@@ -166,7 +166,7 @@ def _unseen_rows(words: Vocabulary) -> list[Rows]:
     found = []
     for index, (size, pairs) in enumerate((((84, 112), 3), ((84, 140), 5), ((112, 112), 4), ((112, 84), 2))):
         rng = np.random.default_rng([EVAL_SEEDS.start, index])
-        found.append(sample_rows(rng, words, size=size, pairs=pairs, count=24, turns=16))
+        found.append(sample_rows(rng, words, size=size, pairs=pairs, count=24, asked=8))
     return found
 
 

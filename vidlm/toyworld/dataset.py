@@ -78,7 +78,7 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
     return Pairs(torch.from_numpy(np.stack(pixels)), texts, torch.from_numpy(np.stack(labels)))
 
 
-TURNS_TOKENS: Final = 520
+TURNS_TOKENS: Final = 420
 PAIR_TOKENS: Final = 22
 TOKENS_A_PAIR_COSTS: Final = 90
 """Tokens of a window's turns and of one of its frame pairs, about, and of turns and pairs together by the pair."""

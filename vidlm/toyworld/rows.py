@@ -143,11 +143,11 @@ def sample_rows(
     size: tuple[int, int],
     pairs: int,
     count: int,
-    turns: int = 11,
+    asked: int = 3,
     rough: Roughness = PLAIN,
     unseen: bool = False,
 ) -> Rows:
-    """`count` windows of `pairs` frame pairs at one size, each with its turns; `unseen`: in wordings never trained."""
+    """`count` windows of `pairs` frame pairs at one size, each with its turns (`sample_turns`)."""
     windows, pixels, known = [], [], []
     for _ in range(count):
         clip, times_s, _ = sample_window(rng, pairs, words=rough.words)
@@ -155,8 +155,8 @@ def sample_rows(
         seen = facts_between(clip, times_s)
         known.append(_known(clip, times_s[::2], seen, size))
         prefix = _prefix(words, list(times_s[::2]), size)
-        asked = [_turn(words, turn, seen, prefix) for turn in sample_turns(rng, seen, count=turns, unseen=unseen)]
-        windows.append((prefix, asked))
+        turns = [_turn(words, turn, seen, prefix) for turn in sample_turns(rng, seen, asked=asked, unseen=unseen)]
+        windows.append((prefix, turns))
     truth = Truth(*(torch.from_numpy(np.stack(part)) for part in zip(*known, strict=True)))
     return _stack(words, windows, torch.from_numpy(np.stack(pixels)), truth)
 

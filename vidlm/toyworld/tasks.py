@@ -5,6 +5,7 @@ A `Turn` is one branch after the visual prefix: a caption, a policy, a question,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,8 +20,10 @@ from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
 from vidlm.toyworld.world import Rng
 
 RARE: Final = frozenset({"direction", "place", "order"})
-"""Kinds of question that fit few facts: they are asked twice as readily as the others where they fit."""
-LETTERED: Final = 0.3
+"""Kinds of question that fit few facts: they are asked more readily than others where they fit."""
+ABSENT: Final = 0.6
+"""Of parts that are asked about something that is not there."""
+LETTERED: Final = 0.2
 """Of parts that are asked to choose by letter, and of those that are asked yes or no, as benchmarks do."""
 FOLLOW_UPS: Final = 0.35
 """Of parts that are asked a question which only makes sense after another one."""
@@ -58,37 +61,51 @@ def yes_no(holds: bool) -> str:
     return "Yes" if holds else "No"
 
 
-def sample_turns(rng: Rng, seen: Sequence[Fact], *, count: int = 12, unseen: bool = False) -> list[Turn]:
-    """About `count` turns on one part: its caption, policies, attributes, relevance and things that are not there.
+def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool = False) -> list[Turn]:
+    """About ten turns on one part: its caption, policies, `asked` questions, relevance, things that are not there.
 
+    Yes and No come cheap, one word a turn, and are learnt early: what is told and what is asked weigh more here.
     `unseen`: questions in wordings that training never uses.
     """
     turns: list[Turn] = []
     if len(seen) <= CAPTIONED:
         turns.append(Turn("caption", prompts.caption_request(), caption(seen), tuple(seen)))
     turns += _policy_turns(rng, seen)
-    turns += [_composed_turn(rng, seen) for _ in range(2)]
-    asked = questions(rng, seen, unseen=unseen)
-    asked.sort(key=lambda question: rng.random() * (0.5 if question.kind in RARE else 1.0))
-    for question in asked[: max(1, count - len(turns) - 4)]:
-        turns.append(Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about))
-    turns += _relevance_turns(rng, seen, asked)
-    absent = absent_question(rng, seen, unseen=unseen)
-    turns.append(Turn("absent", prompts.answer_request(absent.text), prompts.NOT_SHOWN))
-    turns += _benchmark_turns(rng, asked)
+    turns.append(_composed_turn(rng, seen))
+    found = questions(rng, seen, unseen=unseen)
+    turns += [
+        Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about)
+        for question in _varied(rng, found)[:asked]
+    ]
+    turns += _relevance_turns(rng, seen, found)
+    if rng.random() < ABSENT:
+        absent = absent_question(rng, seen, unseen=unseen)
+        turns.append(Turn("absent", prompts.answer_request(absent.text), prompts.NOT_SHOWN))
+    turns += _benchmark_turns(rng, found)
     if rng.random() < FOLLOW_UPS:
         turns += _follow_up_turns(rng, seen, unseen=unseen)
     return turns
 
 
+def _varied(rng: Rng, found: Sequence[Question]) -> list[Question]:
+    """The questions, one of every kind before a second of any; kinds that fit few parts come early."""
+    shuffled = sorted(found, key=lambda question: rng.random() * (0.4 if question.kind in RARE else 1.0))
+    before = Counter[str]()
+    rounds = []
+    for question in shuffled:
+        rounds.append(before[question.kind])
+        before[question.kind] += 1
+    return [question for _, question in sorted(zip(rounds, shuffled, strict=True), key=lambda item: item[0])]
+
+
 def _policy_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
-    """Built-in policies: up to three that hold, and at least two that do not, mostly of those the world knows."""
+    """Built-in policies: up to two that hold, as many that do not (at least one), mostly of those the world knows."""
     policies = built_in_policies()
     holding = list(dict.fromkeys(policy for fact in seen for policy in fact.policies))
     others = [policy for policy in KNOWN_POLICIES if policy not in holding]
     strangers = [policy for policy in policies if policy not in KNOWN_POLICIES]
-    chosen = [str(policy) for policy in rng.permutation(holding)[:3]] if holding else []
-    count = len(chosen) + max(2, len(chosen))
+    chosen = [str(policy) for policy in rng.permutation(holding)[:2]] if holding else []
+    count = len(chosen) + max(1, len(chosen))
     while len(chosen) < count:
         pool = others if rng.random() < 0.75 else strangers
         pick = str(rng.choice(pool))
@@ -151,15 +168,15 @@ _ELSEWHERE: Final = ("Left.", "Red.", "In the middle.", "From 2.0s to 4.5s.", "T
 
 
 def _relevance_turns(rng: Rng, seen: Sequence[Fact], asked: Sequence[Question]) -> list[Turn]:
-    """Two that are "No" and two that are "Yes": every question asked of a video passes through this one first."""
-    others = [absent_question(rng, seen), absent_question(rng, seen, by_kind=True)]
-    turns = [Turn("relevance", prompts.relevance_question(absent.text), "No") for absent in others]
-    for number in range(2 if asked else 0):
-        present = asked[int(rng.integers(len(asked)))]
+    """One that is "No" and one that is "Yes": every question asked of a video passes through this one first."""
+    absent = absent_question(rng, seen, by_kind=rng.random() < 0.5)
+    turns = [Turn("relevance", prompts.relevance_question(absent.text), "No")]
+    if asked:
         by_kind = [question for question in asked if question.by_kind]
-        if number == 1 and rng.random() < 0.3:
+        present = asked[int(rng.integers(len(asked)))]
+        if rng.random() < 0.15:
             present = half_shown(rng, seen)
-        elif number == 1 and by_kind:
+        elif by_kind and rng.random() < 0.4:
             present = by_kind[int(rng.integers(len(by_kind)))]
         turns.append(Turn("relevance", prompts.relevance_question(present.text), "Yes", present.about))
     return turns
