@@ -98,11 +98,12 @@ class Rows:
     """B windows that share one grid and one number of pairs; prefixes padded to P, turns in C chunks of L tokens.
 
     pixels: uint8 [B, 2 * pairs, H, W, 3].  prefix: int64 [B, P], token ids.  ids: int64 [C, L].
-    clock: int64 [B, P], for the tokens of a time in a prefix the number of its pair, from 1; 0 elsewhere.
+    clock: int64 [B, P], for the tokens of a time in a prefix a number of their own (`_clock`), from 1; 0 elsewhere.
     targets: int64 [C, L], the token each place must predict, -100 elsewhere.  weights: float32 [C, L].
     about: int64 [C, L], the facts each token of a turn should look at, as bits: at the end of a name in a request the
         thing it names, and where an answer is written, what it rests on. 0 where that is nothing.
-    when: int64 [C, L], where an answer writes a time, the number of the pair it is read off, from 1; 0 elsewhere.
+    when: int64 [C, L], where an answer writes the whole seconds of a time, the number in `clock` of the token that
+        spells the same; 0 elsewhere.
     kinds: for each window, the kind of each of its turns (turn k is kinds[k - 1]).
     """
 
@@ -206,8 +207,8 @@ def _bits(about: Sequence[Fact], seen: Sequence[Fact]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Prefix:
-    """A window's prefix: token ids, the pair whose time each token spells (from 1, else 0), positions [3, n], where the
-    next token stands, and the pairs' times."""
+    """A window's prefix: token ids, numbers of the tokens that spell times (`_clock`, else 0), positions [3, n], where
+    the next token stands, and the pairs' times."""
 
     ids: list[int]
     clock: list[int]
@@ -239,11 +240,13 @@ def _prefix(words: Vocabulary, times_s: list[float], size: tuple[int, int]) -> _
     ids: list[int] = []
     clock: list[int] = []
     layout: list[int | tuple[int, int, int]] = []
-    for number, part in enumerate(parts):
+    pair = 0
+    for part in parts:
         if isinstance(part, str):
             text = words.encode(part)
             ids += text
-            clock += [(number + 1) // 2] * len(text)  # the first part is the system's and comes before all pairs
+            clock += [_clock(pair, index) if pair else 0 for index in range(len(text))]  # the first part is no time
+            pair += 1
             layout.append(len(text))
         else:
             ids += [words.vision_start, *[words.video] * cells, words.vision_end]
@@ -298,13 +301,29 @@ def _rested_on(words: Vocabulary, turn: Turn, answer: Sequence[int], seen: Seque
 
 
 def _times(words: Vocabulary, turn: Turn, answer: Sequence[int], prefix: _Prefix) -> list[int]:
-    """For each token of an answer that spells a time, the pair whose time it is read off."""
-    pairs = [0] * len(answer)
+    """For each token of an answer that spells whole seconds, the token of the prefix that spells the same.
+
+    Tokens are digits. A time that no pair before it is written with (the end of the last pair) has none.
+    """
+    read_off = [0] * len(answer)
     for match in _TIME.finditer(turn.answer):
         pair = prefix.pair_at(float(match[1]))
-        begin, end = len(words.encode(turn.answer[: match.start()])), len(words.encode(turn.answer[: match.end()]))
-        pairs[begin:end] = [pair] * (end - begin)
-    return pairs
+        seconds = match[1].split(".")[0]
+        if pair == 0 or f"{prefix.times_s[pair - 1]:.1f}".split(".")[0] != seconds:
+            continue
+        begin = len(words.encode(turn.answer[: match.start()]))
+        before = len(words.encode("<"))
+        for index in range(len(words.encode(seconds))):
+            read_off[begin + index] = _clock(pair, before + index)
+    return read_off
+
+
+def _clock(pair: int, index: int) -> int:
+    """The number of the `index`-th token of the `pair`-th time (pairs from 1)."""
+    return pair * _MOST_TOKENS_OF_A_TIME + index + 1
+
+
+_MOST_TOKENS_OF_A_TIME: Final = 16
 
 
 # ---- batches
