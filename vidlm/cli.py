@@ -152,7 +152,7 @@ def release(
     from vidlm.config import EMBEDDED_MODEL  # noqa: PLC0415
     from vidlm.toyworld.card import release as put  # noqa: PLC0415
 
-    for folder in put(_existing(run), _existing(figures), out or EMBEDDED_MODEL.parent):
+    for folder in put(run, _existing(figures), out or EMBEDDED_MODEL.parent):
         screen.out().print(f"{folder}", markup=False)
 
 

@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from vidlm.errors import InputError
+
 NAMES: Final[dict[str, str]] = {
     "policy_auroc": "built-in policies, AUROC",
     "policy_recall_at_1pct_fpr": "built-in policies, recall at 1% false positives",
@@ -90,8 +92,10 @@ stage 4 in `metrics.jsonl`). It sees single pictures: movements are not among wh
 def release(run: Path, figures: Path, checkpoints: Path) -> list[Path]:
     """Copy a run's models with their records into `checkpoints`, each with its card. Returns the folders written.
 
-    `figures` is what `vidlm eval --json` printed of `<run>/model`. Raises `FileNotFoundError` for an unfinished run.
+    `figures` is what `vidlm eval --json` printed of `<run>/model`. Raises `InputError` where no run was.
     """
+    if not (run / "metrics.jsonl").exists():
+        raise InputError(f"no run has been finished in {str(run)!r}", code="file_not_found")
     table = json.loads(figures.read_text(encoding="utf-8"))
     records = {number: json.loads((run / f"stage{number}.json").read_text()) for number in _stages(run)}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -277,7 +277,7 @@ def _record(run: Run) -> dict[str, Any]:
     """What makes the run again: its settings, its code, its size."""
     command = ["git", "rev-parse", "HEAD"]
     revision = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(run.config).items()}
+    settings = {key: value for key, value in asdict(run.config).items() if key != "out"}
     device = torch.cuda.get_device_name() if run.device.type == "cuda" else "cpu"
     weights = sum(p.numel() for p in next(iter(run.learner.values())).parameters())
     return {
