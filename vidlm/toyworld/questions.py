@@ -252,34 +252,40 @@ def _present(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
 
 def _choice(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     """One of two: "Is the star red or blue?", "Does the red car move left or right?" """
-    made: list[tuple[str, Fact, str, str]] = []
-    for fact in _unique(seen, lambda fact: fact.kind):
-        if fact.colour and not (fact.kind == "person" and some_people(seen)):
-            made.append(("colour", fact, f"Is the {fact.noun} {{}} or {{}}?", fact.colour))
-    made += [("direction", fact, f"Does {fact.definite} move {{}} or {{}}?", fact.motion) for fact in _moving(seen)]
-    made += [("place", fact, f"Is {fact.definite} {{}} or {{}}?", at_place(fact.place)) for fact in _standing(seen)]
-    if not made:
+    put = _put_to_one(ask, seen)
+    if put is None:
         return []
-    kind, fact, text, true = ask.one_of(made)
-    options = [true, ask.one_of([other for other in _values(kind, fact) if other != true])]
+    kind, fact, text, true = put
+    options = [true, _other_value(ask, kind, fact, true)]
     ask.rng.shuffle(options)
-    return [Question(kind, text.format(*options), f"{true.capitalize()}.", (fact,), by_kind=kind == "colour")]
+    text = text.format(" or ".join(options))
+    return [Question(kind, text, f"{true.capitalize()}.", (fact,), by_kind=kind == "colour")]
 
 
 def _check(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
-    """Yes or no: "Is the star red?", "Is the red car moving left?", "Is the dog on the right?" """
-    made: list[tuple[str, Fact, str, str]] = []
-    for fact in _unique(seen, lambda fact: fact.kind):
-        if fact.colour and not (fact.kind == "person" and some_people(seen)):
-            made.append(("colour", fact, f"Is the {fact.noun} {{}}?", fact.colour))
-    made += [("direction", fact, f"Does {fact.definite} move {{}}?", fact.motion) for fact in _moving(seen)]
-    made += [("place", fact, f"Is {fact.definite} {{}}?", at_place(fact.place)) for fact in _standing(seen)]
-    if not made:
+    """Yes or no: "Is the star red?", "Does the red car move left?", "Is the dog on the right?" """
+    put = _put_to_one(ask, seen)
+    if put is None:
         return []
-    kind, fact, text, true = ask.one_of(made)
-    said = true if ask.rng.random() < 0.5 else ask.one_of([other for other in _values(kind, fact) if other != true])
+    kind, fact, text, true = put
+    said = true if ask.rng.random() < 0.5 else _other_value(ask, kind, fact, true)
     answer = "Yes." if said == true else "No."
     return [Question("check", text.format(said), answer, (fact,), by_kind=kind == "colour")]
+
+
+def _put_to_one(ask: Asking, seen: Sequence[Fact]) -> tuple[str, Fact, str, str] | None:
+    """An attribute of one thing that its name alone points to: (kind, the thing, "Is the star {}?", the true value)."""
+    put: list[tuple[str, Fact, str, str]] = []
+    for fact in _unique(seen, lambda fact: fact.kind):
+        if fact.colour and not (fact.kind == "person" and some_people(seen)):
+            put.append(("colour", fact, f"Is the {fact.noun} {{}}?", fact.colour))
+    put += [("direction", fact, f"Does {fact.definite} move {{}}?", fact.motion) for fact in _moving(seen)]
+    put += [("place", fact, f"Is {fact.definite} {{}}?", at_place(fact.place)) for fact in _standing(seen)]
+    return ask.one_of(put) if put else None
+
+
+def _other_value(ask: Asking, kind: str, fact: Fact, true: str) -> str:
+    return ask.one_of([value for value in _values(kind, fact) if value != true])
 
 
 def _values(kind: str, fact: Fact) -> list[str]:
