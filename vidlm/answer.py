@@ -16,15 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vidlm import prompts
 from vidlm.config import Settings, load_settings
-from vidlm.domain import Analysis, Answer, AnswerEvidence, Span
+from vidlm.domain import Analysis, Answer, Span
 from vidlm.errors import QuestionError
+from vidlm.evidence import (
+    BESIDE_BEST,
+    RELEVANT,
+    Look,
+    around_peak,
+    cut_pairs,
+    evidence_of,
+    merge_looks,
+    relevance_threshold,
+)
 from vidlm.pipeline import WINDOWS_AT_ONCE, Progress, one_line, running_engine, source_of
 from vidlm.preparation import Prepared, prepare
 from vidlm.provenance import provenance
@@ -35,10 +45,6 @@ if TYPE_CHECKING:
     from vidlm.model.video_model import VideoModel
     from vidlm.seeing import Eyes
 
-RELEVANT: Final = 0.2
-"""P(Yes) from which a part may count as showing what a question is about: whatever is read from it can still refuse."""
-BESIDE_BEST: Final = 0.8
-"""Share of the best part's P(Yes) from which another part counts beside it."""
 CLOSER_S: Final = 1.0
 """Length of the parts that the second look judges: a frame pair each, at two frames a second, so that evidence ends
 within half a second of what is shown."""
@@ -52,75 +58,6 @@ HISTORY_MOST: Final = 3
 makes every one of a question's many requests longer."""
 NOT_FOUND: Final = "Not found in this video."
 """The text of every answer that abstains."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A window or a part of one that was judged: when it is, how relevant, and how many frame pairs it holds."""
-
-    span: Span
-    score: float
-    window: int
-    pairs: int
-
-
-def cut_pairs(pair_times_s: Sequence[float], whole: Span, length_s: float) -> list[tuple[int, int, Span]]:
-    """A window's frame pairs in parts of about `length_s`: (first, last, span), `[first, last)` of the pairs.
-
-    The spans tile `whole`, and each begins at its first pair's time (the first one where `whole` does):
-
-        pairs   0   1   2   3   4     two seconds each      [0, 2) [2, 4) [4, 5)
-    """
-    firsts = [0]
-    for index, time_s in enumerate(pair_times_s):
-        if time_s - pair_times_s[firsts[-1]] >= length_s:
-            firsts.append(index)
-    lasts = [*firsts[1:], len(pair_times_s)]
-    starts_s = [whole.start_s, *(min(max(pair_times_s[first], whole.start_s), whole.end_s) for first in firsts[1:])]
-    ends_s = [*starts_s[1:], whole.end_s]
-    return [
-        (first, last, Span(start_s, end_s))
-        for first, last, start_s, end_s in zip(firsts, lasts, starts_s, ends_s, strict=True)
-    ]
-
-
-def relevance_threshold(looks: Sequence[Look]) -> float:
-    """From which score on a part of this video is evidence: where one part is sure, doubtful ones are not."""
-    return max(RELEVANT, BESIDE_BEST * max((look.score for look in looks), default=0.0))
-
-
-def merge_looks(looks: Sequence[Look], threshold: float) -> list[list[Look]]:
-    """Runs of touching looks at or above the threshold. `looks` are in order of time and do not overlap."""
-    runs: list[list[Look]] = []
-    for look in looks:
-        if look.score < threshold:
-            continue
-        if runs and look.span.start_s - runs[-1][-1].span.end_s <= 1e-6:
-            runs[-1].append(look)
-        else:
-            runs.append([look])
-    return runs
-
-
-def around_peak(run: Sequence[Look], most_pairs: int) -> list[Look]:
-    """The looks around a run's best one, grown to both sides (the better side first) while the pairs are few enough."""
-    low = high = max(range(len(run)), key=lambda index: run[index].score)
-    pairs = run[low].pairs
-    while low > 0 or high < len(run) - 1:
-        before = run[low - 1].score if low > 0 else -1.0
-        after = run[high + 1].score if high < len(run) - 1 else -1.0
-        pairs += run[high + 1].pairs if after >= before else run[low - 1].pairs
-        if pairs > most_pairs:
-            break
-        low, high = (low, high + 1) if after >= before else (low - 1, high)
-    return list(run[low : high + 1])
-
-
-def evidence_of(run: Sequence[Look], duration_s: float) -> AnswerEvidence:
-    """A run as evidence: its ends, kept inside the video, and its peak."""
-    start_s = min(max(run[0].span.start_s, 0.0), duration_s)
-    end_s = min(max(run[-1].span.end_s, start_s), duration_s)
-    return AnswerEvidence(start_s, end_s, max(look.score for look in run))
 
 
 def check_question(question: str, settings: Settings) -> str:

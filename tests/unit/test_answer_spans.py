@@ -6,20 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidlm.answer import (
-    CLOSER_S,
+from vidlm.answer import CLOSER_S, check_question
+from vidlm.config import Settings
+from vidlm.domain import Span
+from vidlm.errors import QuestionError
+from vidlm.evidence import (
     RELEVANT,
     Look,
     around_peak,
-    check_question,
     cut_pairs,
     evidence_of,
     merge_looks,
     relevance_threshold,
 )
-from vidlm.config import Settings
-from vidlm.domain import Span
-from vidlm.errors import QuestionError
 
 
 def looks_of(scores: list[float], pairs: int = 2) -> list[Look]:
