@@ -1,4 +1,4 @@
-"""From how relevant each part of a video is to the seconds an answer rests on. Arithmetic on times and scores, no model.
+"""From how relevant each part of a video is to the seconds an answer rests on: arithmetic, no model.
 
 looks        [ .1 )[ .2 )[ .9 )[ .9 )[ .7 )      parts that were judged, in order of time
 threshold    .72                                 where one part is sure, doubtful ones are not evidence

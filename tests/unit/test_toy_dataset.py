@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 
 from vidlm.config import EMBEDDED_MODEL
-from vidlm.toyworld import lessons, losses, rows, student, windows
+from vidlm.toyworld import lessons, losses, rows, student, tokens, windows
 from vidlm.toyworld.scene import Actor, Clip, Scene
 from vidlm.toyworld.windows import COLOUR_NAMES, MOTION_NAMES, PLACE_NAMES
 
@@ -20,18 +20,18 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def words(tokenizer: Tokenizer) -> rows.Vocabulary:
-    return rows.Vocabulary(tokenizer)
+def words(tokenizer: Tokenizer) -> tokens.Vocabulary:
+    return tokens.Vocabulary(tokenizer)
 
 
-def test_packed_turns_equal_turns_alone(words: rows.Vocabulary, tokenizer: Tokenizer) -> None:
+def test_packed_turns_equal_turns_alone(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
     """Every turn of every chunk, read by the library's own forward right behind its prefix."""
     batch = rows.sample_rows(np.random.default_rng(0), words, size=(84, 112), pairs=2, count=2)
     model = student.new_model(tokenizer).eval()
     layout, compared = batch.layout, 0
     with torch.inference_mode():
-        tokens = losses.see(model, batch.pixels)
-        last = losses.stage2_states(model, batch, tokens, words).last
+        visual = losses.see(model, batch.pixels)
+        last = losses.stage2_states(model, batch, visual, words).last
         for chunk, row in enumerate(layout.owner.tolist()):
             length = int(layout.prefix_length[row])
             for number in layout.turn[chunk].unique().tolist():
@@ -43,7 +43,7 @@ def test_packed_turns_equal_turns_alone(words: rows.Vocabulary, tokenizer: Token
                     [layout.prefix_positions[:, row, :length], layout.positions[:, chunk, mine]], dim=1
                 )
                 embeds = model.model.language_model.embed_tokens(ids)
-                shown = tokens[2 * row : 2 * row + 2].flatten(0, 1)
+                shown = visual[2 * row : 2 * row + 2].flatten(0, 1)
                 alone = model.model.language_model(
                     inputs_embeds=embeds.masked_scatter((ids == words.video)[..., None], shown),
                     position_ids=positions[:, None],
@@ -54,7 +54,7 @@ def test_packed_turns_equal_turns_alone(words: rows.Vocabulary, tokenizer: Token
     assert compared == sum(len(kinds) for kinds in batch.kinds)
 
 
-def test_rows_ask_for_answers_and_nothing_else(words: rows.Vocabulary) -> None:
+def test_rows_ask_for_answers_and_nothing_else(words: tokens.Vocabulary) -> None:
     batch = rows.sample_rows(np.random.default_rng(1), words, size=(84, 112), pairs=1, count=4)
     asked = batch.targets >= 0
     assert bool((batch.layout.turn[asked] > 0).all())
@@ -73,7 +73,7 @@ def turns_of(batch: rows.Rows) -> Iterator[tuple[int, int, str, torch.Tensor]]:
                     yield row, chunk, kind, mine
 
 
-def test_what_a_turn_is_about_is_known_to_its_tokens(words: rows.Vocabulary, tokenizer: Tokenizer) -> None:
+def test_what_a_turn_is_about_is_known_to_its_tokens(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
     """The name in a request and the whole answer carry the fact they speak of, and its cells and labels agree."""
     asked = {"colour", "direction", "place", "when"}
     batch = rows.sample_rows(np.random.default_rng(2), words, size=(84, 112), pairs=4, count=30)
@@ -103,7 +103,7 @@ def test_what_a_turn_is_about_is_known_to_its_tokens(words: rows.Vocabulary, tok
     assert checked > 10
 
 
-def test_written_times_know_the_digits_they_are_read_off(words: rows.Vocabulary, tokenizer: Tokenizer) -> None:
+def test_written_times_know_the_digits_they_are_read_off(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
     """Every digit of the seconds of "From 12.5s" points to the same digit of a time before a frame pair."""
     batch = rows.sample_rows(np.random.default_rng(4), words, size=(84, 112), pairs=4, count=60)
     checked = 0
@@ -119,7 +119,7 @@ def test_written_times_know_the_digits_they_are_read_off(words: rows.Vocabulary,
     assert checked > 20
 
 
-def test_where_to_look_is_learnt_from_attention_alone(words: rows.Vocabulary) -> None:
+def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) -> None:
     """All attention on the wanted tokens costs nothing, none of it costs the most."""
     batch = rows.sample_rows(np.random.default_rng(3), words, size=(84, 112), pairs=2, count=12)
     visual = batch.prefix == words.video

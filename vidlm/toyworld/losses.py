@@ -33,7 +33,8 @@ from vidlm.toyworld.lessons import (
     read_loss,
 )
 from vidlm.toyworld.reading import States, read
-from vidlm.toyworld.rows import Rows, Vocabulary
+from vidlm.toyworld.rows import Rows
+from vidlm.toyworld.tokens import Vocabulary
 from vidlm.toyworld.windows import CELL
 
 TOWER_PAIRS: Final = 32 if not torch.cuda.is_available() else 1 << 20

@@ -13,7 +13,6 @@ prefix. Needs torch, tokenizers and numpy; no video library.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,16 +21,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
 from torch import Tensor
 
-from vidlm import prompts
-from vidlm.model.positions import prompt_positions
 from vidlm.toyworld.reading import CHUNK, Layout
 from vidlm.toyworld.scene import Clip
-from vidlm.toyworld.student import token_id
-from vidlm.toyworld.tasks import Turn, sample_turns
+from vidlm.toyworld.tasks import sample_turns
 from vidlm.toyworld.texts import sample_text_turn
+from vidlm.toyworld.tokens import FACTS_MOST, Prefix, TurnTokens, Vocabulary, bits_of, prefix_of, tokens_of
 from vidlm.toyworld.truth import Fact, facts_between
 from vidlm.toyworld.windows import (
     CELL_FACTS,
@@ -45,25 +41,6 @@ from vidlm.toyworld.windows import (
     shown_at,
 )
 from vidlm.toyworld.world import Rng
-
-FACTS_MOST: Final = 60
-"""Facts a window has at most, one bit each: more are left out of what is known of tokens."""
-
-TURN_WEIGHTS: Final = {
-    "policy": 2.0,
-    "relevance": 2.0,
-    # what is read off positions and motion comes last by itself: these answers weigh more
-    "caption": 2.5,
-    "direction": 3.0,
-    "place": 3.0,
-    "count": 2.0,
-    "order": 4.0,
-    "colour": 3.0,
-    "title": 0.7,
-}
-"""Weight of a turn by its kind; 1 where none is given."""
-
-_TIME: Final = re.compile(r"(\d+\.\d)s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +75,7 @@ class Rows:
     """B windows that share one grid and one number of pairs; prefixes padded to P, turns in C chunks of L tokens.
 
     pixels: uint8 [B, 2 * pairs, H, W, 3].  prefix: int64 [B, P], token ids.  ids: int64 [C, L].
-    clock: int64 [B, P], for the tokens of a time in a prefix a number of their own (`_clock`), from 1; 0 elsewhere.
+    clock: int64 [B, P], for the tokens of a time in a prefix a number of their own (`Prefix.clock`); 0 elsewhere.
     targets: int64 [C, L], the token each place must predict, -100 elsewhere.  weights: float32 [C, L].
     about: int64 [C, L], the facts each token of a turn should look at, as bits: at the end of a name in a request the
         thing it names, and where an answer is written, what it rests on. 0 where that is nothing.
@@ -120,23 +97,6 @@ class Rows:
     truth: Truth
 
 
-class Vocabulary:
-    """Words to ids, and the ids of the tokens that frame pictures and turns."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.video = token_id(tokenizer, "<|video_pad|>")
-        self.vision_start = token_id(tokenizer, "<|vision_start|>")
-        self.vision_end = token_id(tokenizer, "<|vision_end|>")
-        self.end = token_id(tokenizer, "<|im_end|>")
-        self.pad = token_id(tokenizer, "<|endoftext|>")
-        self.full_stop = token_id(tokenizer, ".")
-
-    def encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
-
-
 def sample_rows(
     rng: Rng,
     words: Vocabulary,
@@ -155,8 +115,8 @@ def sample_rows(
         pixels.append(render_window(rng, clip, times_s, size, codec=rough.codec))
         seen = facts_between(clip, times_s)
         known.append(_known(clip, times_s[::2], seen, size))
-        prefix = _prefix(words, list(times_s[::2]), size)
-        turns = [_turn(words, turn, seen, prefix) for turn in sample_turns(rng, seen, asked=asked, unseen=unseen)]
+        prefix = prefix_of(words, list(times_s[::2]), size)
+        turns = [tokens_of(words, turn, seen, prefix) for turn in sample_turns(rng, seen, asked=asked, unseen=unseen)]
         windows.append((prefix, turns))
     truth = Truth(*(torch.from_numpy(np.stack(part)) for part in zip(*known, strict=True)))
     return _stack(words, windows, torch.from_numpy(np.stack(pixels)), truth)
@@ -164,8 +124,8 @@ def sample_rows(
 
 def sample_text_rows(rng: Rng, words: Vocabulary, count: int) -> Rows:
     """Rows without a video: summaries and titles."""
-    prefix = _prefix(words, [], (28, 28))
-    windows = [(prefix, [_turn(words, sample_text_turn(rng), (), prefix)]) for _ in range(count)]
+    prefix = prefix_of(words, [], (28, 28))
+    windows = [(prefix, [tokens_of(words, sample_text_turn(rng), (), prefix)]) for _ in range(count)]
     cells = torch.zeros((count, 0, len(CELL_FACTS), 1), dtype=torch.long)
     facts = torch.zeros((count, FACTS_MOST, len(FACT_LABELS)), dtype=torch.long)
     pixels = torch.zeros((count, 0, 28, 28, 3), dtype=torch.uint8)
@@ -192,144 +152,13 @@ def _owner_bits(
     shown: Sequence[tuple[Fact, float, float, float]], seen: Sequence[Fact], size: tuple[int, int]
 ) -> npt.NDArray[np.int64]:
     """int64 [cells]: for each cell the bit of the fact in `seen` that it shows, 0 for none."""
-    bits = [_bits([fact], seen) for fact, *_ in shown]
+    bits = [bits_of([fact], seen) for fact, *_ in shown]
     return np.asarray([*bits, 0], dtype=np.int64)[cell_owners(shown, size)]
 
 
-def _bits(about: Sequence[Fact], seen: Sequence[Fact]) -> int:
-    """The facts of `about` as bits, numbered as in `seen`."""
-    known = enumerate(seen[:FACTS_MOST])
-    return sum(1 << number for number, fact in known if any(fact.same_actor(other) for other in about))
-
-
-# ---- tokens
-
-
-@dataclass(frozen=True, slots=True)
-class _Prefix:
-    """A window's prefix: token ids, numbers of the tokens that spell times (`_clock`, else 0), positions [3, n], where
-    the next token stands, and the pairs' times."""
-
-    ids: list[int]
-    clock: list[int]
-    positions: Tensor
-    after: int
-    times_s: list[float]
-
-    def pair_at(self, time_s: float) -> int:
-        """The number, from 1, of the pair on screen at a time; 0 for none."""
-        return int(np.searchsorted(self.times_s, time_s + 1e-6, side="right"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A turn's tokens, and for each of them what `Rows` says of it."""
-
-    kind: str
-    ids: list[int]
-    targets: list[int]
-    weights: list[float]
-    about: list[int]
-    when: list[int]
-
-
-def _prefix(words: Vocabulary, times_s: list[float], size: tuple[int, int]) -> _Prefix:
-    parts = prompts.video_prefix(times_s) if times_s else prompts.text_prefix()
-    grid = (1, size[0] // 14, size[1] // 14)
-    cells = grid[1] * grid[2] // 4
-    ids: list[int] = []
-    clock: list[int] = []
-    layout: list[int | tuple[int, int, int]] = []
-    pair = 0
-    for part in parts:
-        if isinstance(part, str):
-            text = words.encode(part)
-            ids += text
-            clock += [_clock(pair, index) if pair else 0 for index in range(len(text))]  # the first part is no time
-            pair += 1
-            layout.append(len(text))
-        else:
-            ids += [words.vision_start, *[words.video] * cells, words.vision_end]
-            clock += [0] * (cells + 2)
-            layout.append(grid)
-    positions, after = prompt_positions(layout)
-    return _Prefix(ids, clock, positions, after, times_s)
-
-
-def _turn(words: Vocabulary, turn: Turn, seen: Sequence[Fact], prefix: _Prefix) -> _Turn:
-    request = words.encode(turn.text)
-    answer = [*words.encode(turn.answer), words.end]
-    asked = len(request) - 1
-    # by the square root of its length: a caption says more than a Yes, but not thirty times more
-    weight = TURN_WEIGHTS.get(turn.kind, 1.0) / len(answer) ** 0.5
-    return _Turn(
-        kind=turn.kind,
-        ids=request + answer[:-1],
-        targets=[-100] * asked + answer,
-        weights=[0.0] * asked + [weight] * len(answer),
-        about=_named(words, turn, seen, asked) + _rested_on(words, turn, answer, seen),
-        when=[0] * asked + _times(words, turn, answer, prefix),
-    )
-
-
-def _named(words: Vocabulary, turn: Turn, seen: Sequence[Fact], length: int) -> list[int]:
-    """For each of a request's first `length` tokens, the fact (as bits) whose name ends there."""
-    bits, text = [0] * length, turn.text
-    for fact in turn.about if turn.kind != "caption" else ():
-        name = fact.name if fact.name in text else fact.noun
-        end = text.find(name) + len(name)
-        if end >= len(name):  # found; a plural's ending belongs to its noun
-            end += len(text[end:]) - len(text[end:].lstrip("es"))
-            bits[len(words.encode(text[:end])) - 1] |= _bits([fact], seen)
-    return bits
-
-
-def _rested_on(words: Vocabulary, turn: Turn, answer: Sequence[int], seen: Sequence[Fact]) -> list[int]:
-    """For each token of an answer, the facts (as bits) it rests on: in a caption, its sentence's.
-
-    Which of two came first takes both to decide, and from then on only that one to name.
-    """
-    if turn.kind == "order":
-        return [_bits(turn.about, seen)] + [_bits(turn.about[:1], seen)] * (len(answer) - 1)
-    if turn.kind != "caption":
-        return [_bits(turn.about, seen)] * len(answer)
-    bits, sentence = [], 0
-    for token in answer:
-        bits.append(_bits(turn.about[sentence : sentence + 1], seen))
-        sentence += token == words.full_stop
-    return bits
-
-
-def _times(words: Vocabulary, turn: Turn, answer: Sequence[int], prefix: _Prefix) -> list[int]:
-    """For each token of an answer that spells whole seconds, the token of the prefix that spells the same.
-
-    Tokens are digits. A time that no pair before it is written with (the end of the last pair) has none.
-    """
-    read_off = [0] * len(answer)
-    for match in _TIME.finditer(turn.answer):
-        pair = prefix.pair_at(float(match[1]))
-        seconds = match[1].split(".")[0]
-        if pair == 0 or f"{prefix.times_s[pair - 1]:.1f}".split(".")[0] != seconds:
-            continue
-        begin = len(words.encode(turn.answer[: match.start()]))
-        before = len(words.encode("<"))
-        for index in range(len(words.encode(seconds))):
-            read_off[begin + index] = _clock(pair, before + index)
-    return read_off
-
-
-def _clock(pair: int, index: int) -> int:
-    """The number of the `index`-th token of the `pair`-th time (pairs from 1)."""
-    return pair * _MOST_TOKENS_OF_A_TIME + index + 1
-
-
-_MOST_TOKENS_OF_A_TIME: Final = 16
-
-
-# ---- batches
-
-
-def _stack(words: Vocabulary, windows: Sequence[tuple[_Prefix, Sequence[_Turn]]], pixels: Tensor, truth: Truth) -> Rows:
+def _stack(
+    words: Vocabulary, windows: Sequence[tuple[Prefix, Sequence[TurnTokens]]], pixels: Tensor, truth: Truth
+) -> Rows:
     prefixes = [prefix for prefix, _ in windows]
     chunks = [(row, chunk) for row, (_, turns) in enumerate(windows) for chunk in _pack(turns)]
 
@@ -368,12 +197,12 @@ def _stack(words: Vocabulary, windows: Sequence[tuple[_Prefix, Sequence[_Turn]]]
     )
 
 
-def _pack(turns: Sequence[_Turn]) -> list[list[tuple[int, _Turn]]]:
+def _pack(turns: Sequence[TurnTokens]) -> list[list[tuple[int, TurnTokens]]]:
     """Turns with their numbers, from 1, in chunks of at most `CHUNK` tokens (a longer turn has one of its own).
 
     First fit, longest first.
     """
-    chunks: list[list[tuple[int, _Turn]]] = []
+    chunks: list[list[tuple[int, TurnTokens]]] = []
     room: list[int] = []
     for number, turn in sorted(enumerate(turns, start=1), key=lambda item: -len(item[1].ids)):
         fitting = [index for index, left in enumerate(room) if left >= len(turn.ids)]

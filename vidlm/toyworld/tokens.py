@@ -1,0 +1,184 @@
+"""A prefix and a turn as token ids, and what is known of every token in them: where to look, and what to look for.
+
+A turn's request may name a thing; the token that ends its name is to look at that thing's cells, and so is every token
+of an answer that rests on it. Whole seconds in an answer are read off the times before frame pairs, digit by digit.
+Needs a tokenizer and positions; draws nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from vidlm import prompts
+from vidlm.model.positions import prompt_positions
+from vidlm.toyworld.student import token_id
+from vidlm.toyworld.tasks import Turn
+from vidlm.toyworld.truth import Fact
+
+FACTS_MOST: Final = 60
+"""Facts a window has at most, one bit each: more are left out of what is known of tokens."""
+
+TURN_WEIGHTS: Final = {
+    "policy": 2.0,
+    "relevance": 2.0,
+    # what is read off positions and motion comes last by itself: these answers weigh more
+    "caption": 2.5,
+    "direction": 3.0,
+    "place": 3.0,
+    "count": 2.0,
+    "order": 4.0,
+    "colour": 3.0,
+    "title": 0.7,
+}
+"""Weight of a turn by its kind; 1 where none is given."""
+
+_TIME: Final = re.compile(r"(\d+\.\d)s")
+_MOST_TOKENS_OF_A_TIME: Final = 16
+
+
+class Vocabulary:
+    """Words to ids, and the ids of the tokens that frame pictures and turns."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.video = token_id(tokenizer, "<|video_pad|>")
+        self.vision_start = token_id(tokenizer, "<|vision_start|>")
+        self.vision_end = token_id(tokenizer, "<|vision_end|>")
+        self.end = token_id(tokenizer, "<|im_end|>")
+        self.pad = token_id(tokenizer, "<|endoftext|>")
+        self.full_stop = token_id(tokenizer, ".")
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def bits_of(about: Sequence[Fact], seen: Sequence[Fact]) -> int:
+    """The facts of `about` as bits, numbered as in `seen`."""
+    known = enumerate(seen[:FACTS_MOST])
+    return sum(1 << number for number, fact in known if any(fact.same_actor(other) for other in about))
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A window's prefix: token ids, numbers of the tokens that spell times (`_clock`, else 0), positions [3, n], where
+    the next token stands, and the pairs' times."""
+
+    ids: list[int]
+    clock: list[int]
+    positions: Tensor
+    after: int
+    times_s: list[float]
+
+    def pair_at(self, time_s: float) -> int:
+        """The number, from 1, of the pair on screen at a time; 0 for none."""
+        return int(np.searchsorted(self.times_s, time_s + 1e-6, side="right"))
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTokens:
+    """A turn's tokens, and for each of them what `Rows` says of it."""
+
+    kind: str
+    ids: list[int]
+    targets: list[int]
+    weights: list[float]
+    about: list[int]
+    when: list[int]
+
+
+def prefix_of(words: Vocabulary, times_s: list[float], size: tuple[int, int]) -> Prefix:
+    parts = prompts.video_prefix(times_s) if times_s else prompts.text_prefix()
+    grid = (1, size[0] // 14, size[1] // 14)
+    cells = grid[1] * grid[2] // 4
+    ids: list[int] = []
+    clock: list[int] = []
+    layout: list[int | tuple[int, int, int]] = []
+    pair = 0
+    for part in parts:
+        if isinstance(part, str):
+            text = words.encode(part)
+            ids += text
+            clock += [_clock(pair, index) if pair else 0 for index in range(len(text))]  # the first part is no time
+            pair += 1
+            layout.append(len(text))
+        else:
+            ids += [words.vision_start, *[words.video] * cells, words.vision_end]
+            clock += [0] * (cells + 2)
+            layout.append(grid)
+    positions, after = prompt_positions(layout)
+    return Prefix(ids, clock, positions, after, times_s)
+
+
+def tokens_of(words: Vocabulary, turn: Turn, seen: Sequence[Fact], prefix: Prefix) -> TurnTokens:
+    request = words.encode(turn.text)
+    answer = [*words.encode(turn.answer), words.end]
+    asked = len(request) - 1
+    # by the square root of its length: a caption says more than a Yes, but not thirty times more
+    weight = TURN_WEIGHTS.get(turn.kind, 1.0) / len(answer) ** 0.5
+    return TurnTokens(
+        kind=turn.kind,
+        ids=request + answer[:-1],
+        targets=[-100] * asked + answer,
+        weights=[0.0] * asked + [weight] * len(answer),
+        about=_named(words, turn, seen, asked) + _rested_on(words, turn, answer, seen),
+        when=[0] * asked + _times(words, turn, answer, prefix),
+    )
+
+
+def _named(words: Vocabulary, turn: Turn, seen: Sequence[Fact], length: int) -> list[int]:
+    """For each of a request's first `length` tokens, the fact (as bits) whose name ends there."""
+    bits, text = [0] * length, turn.text
+    for fact in turn.about if turn.kind != "caption" else ():
+        name = fact.name if fact.name in text else fact.noun
+        end = text.find(name) + len(name)
+        if end >= len(name):  # found; a plural's ending belongs to its noun
+            end += len(text[end:]) - len(text[end:].lstrip("es"))
+            bits[len(words.encode(text[:end])) - 1] |= bits_of([fact], seen)
+    return bits
+
+
+def _rested_on(words: Vocabulary, turn: Turn, answer: Sequence[int], seen: Sequence[Fact]) -> list[int]:
+    """For each token of an answer, the facts (as bits) it rests on: in a caption, its sentence's.
+
+    Which of two came first takes both to decide, and from then on only that one to name.
+    """
+    if turn.kind == "order":
+        return [bits_of(turn.about, seen)] + [bits_of(turn.about[:1], seen)] * (len(answer) - 1)
+    if turn.kind != "caption":
+        return [bits_of(turn.about, seen)] * len(answer)
+    bits, sentence = [], 0
+    for token in answer:
+        bits.append(bits_of(turn.about[sentence : sentence + 1], seen))
+        sentence += token == words.full_stop
+    return bits
+
+
+def _times(words: Vocabulary, turn: Turn, answer: Sequence[int], prefix: Prefix) -> list[int]:
+    """For each token of an answer that spells whole seconds, the token of the prefix that spells the same.
+
+    Tokens are digits. A time that no pair before it is written with (the end of the last pair) has none.
+    """
+    read_off = [0] * len(answer)
+    for match in _TIME.finditer(turn.answer):
+        pair = prefix.pair_at(float(match[1]))
+        seconds = match[1].split(".")[0]
+        if pair == 0 or f"{prefix.times_s[pair - 1]:.1f}".split(".")[0] != seconds:
+            continue
+        begin = len(words.encode(turn.answer[: match.start()]))
+        before = len(words.encode("<"))
+        for index in range(len(words.encode(seconds))):
+            read_off[begin + index] = _clock(pair, before + index)
+    return read_off
+
+
+def _clock(pair: int, index: int) -> int:
+    """The number of the `index`-th token of the `pair`-th time (pairs from 1)."""
+    return pair * _MOST_TOKENS_OF_A_TIME + index + 1
