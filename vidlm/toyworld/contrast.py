@@ -21,7 +21,7 @@ from vidlm.toyworld.dataset import IMAGE_SIDE, Images, sample_images
 from vidlm.toyworld.losses import autocast
 from vidlm.toyworld.scene import COLOURS
 from vidlm.toyworld.student import token_id
-from vidlm.toyworld.world import EVAL_SEEDS, Rng
+from vidlm.toyworld.world import EVAL_SEEDS
 
 VOCABULARY: Final = 768
 TEXT_TOKENS: Final = 48
@@ -54,22 +54,13 @@ def train_tokenizer(seed: int = 0) -> Tokenizer:
         show_progress=False,
     )
     rng = np.random.default_rng(seed)
-    texts = [text_of(rng, said) for said in sample_images(rng, 600).said]
+    texts = sample_images(rng, 600).texts
     colours = [f"{colour} thing, {colour}" for colour in COLOURS]
     tokenizer.train_from_iterator([*texts, *colours], trainer)
     tokenizer.add_special_tokens([_START, _END])
     start, end = token_id(tokenizer, _START), token_id(tokenizer, _END)
     tokenizer.post_processor = processors.RobertaProcessing((_END, end), (_START, start), trim_offsets=False)
     return tokenizer
-
-
-def text_of(rng: Rng, said: tuple[str, ...]) -> str:
-    """Statements as somebody looking for a picture may put them: "red car and a dog", "a photo of fire"."""
-    roll = rng.random()
-    if roll < 0.25 and len(said) == 1:
-        return said[0].removeprefix("a ").removeprefix("an ")
-    joined = " and ".join(said) if roll < 0.7 else ", ".join(said)
-    return f"a picture of {joined}" if roll > 0.9 else joined
 
 
 def new_model(tokenizer: Tokenizer, seed: int = 0) -> Any:
@@ -105,9 +96,9 @@ def new_model(tokenizer: Tokenizer, seed: int = 0) -> Any:
 
 
 def encode_texts(model: Any, tokenizer: Tokenizer, texts: list[str], device: torch.device) -> Tensor:
-    """Unit vectors `[N, 128]`."""
-    rows = [encoding.ids[: TEXT_TOKENS - 1] + encoding.ids[-1:] for encoding in tokenizer.encode_batch(texts)]
-    rows = [row[:-1] if row[-2:] == row[-1:] * 2 else row for row in rows]
+    """Unit vectors `[N, 128]`. A text is cut after `TEXT_TOKENS` tokens, its end mark kept."""
+    found = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+    rows = [ids if len(ids) <= TEXT_TOKENS else [*ids[: TEXT_TOKENS - 1], ids[-1]] for ids in found]
     length = max(map(len, rows))
     ids = torch.tensor([[*row, *row[-1:] * (length - len(row))] for row in rows], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
@@ -125,9 +116,8 @@ def encode_images(model: Any, pixels: Tensor) -> Tensor:
 
 def loss(model: Any, tokenizer: Tokenizer, batch: Images, device: torch.device) -> tuple[Tensor, dict[str, float]]:
     """Symmetric InfoNCE over the batch; pictures that a text is also true of are left out of its comparison."""
-    rng = np.random.default_rng(int(batch.pixels[0, 0, :8].sum()))
     images = encode_images(model, batch.pixels.to(device))
-    texts = encode_texts(model, tokenizer, [text_of(rng, said) for said in batch.said], device)
+    texts = encode_texts(model, tokenizer, batch.texts, device)
     logits = model.logit_scale.exp().clamp(max=100) * texts @ images.T
     also = torch.tensor([[set(said) <= shown for shown in batch.shown] for said in batch.said], device=device)
     logits = logits.masked_fill(also & ~torch.eye(len(also), dtype=torch.bool, device=device), -1e4)
@@ -143,7 +133,7 @@ def retrieval(model: Any, tokenizer: Tokenizer, device: torch.device) -> dict[st
     batch = sample_images(np.random.default_rng([EVAL_SEEDS.start, 77]), LOOKED_AT, per_scene=1)
     with autocast(device):
         images = encode_images(model, batch.pixels.to(device))
-        texts = encode_texts(model, tokenizer, [" and ".join(said) for said in batch.said], device)
+        texts = encode_texts(model, tokenizer, batch.texts, device)
     first = (texts @ images.T).argmax(1).tolist()
     right = [set(said) <= batch.shown[found] for said, found in zip(batch.said, first, strict=True)]
     return {"first_found": round(sum(right) / len(right), 4)}

@@ -6,8 +6,8 @@ batches; not how weights are moved, kept or shared between processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,11 +22,14 @@ from vidlm.toyworld.dataset import ROUGH, TASKS, ImageStream, Pairs, PairStream,
 from vidlm.toyworld.lessons import Towers
 from vidlm.toyworld.losses import autocast, exact_by_kind, stage1_loss, stage2_loss
 from vidlm.toyworld.parallel import Descend
-from vidlm.toyworld.rows import Rows, Vocabulary, sample_rows
+from vidlm.toyworld.rows import Rows, sample_rows
+from vidlm.toyworld.tokens import Vocabulary
 from vidlm.toyworld.world import EVAL_SEEDS
 
 PAIR_WEIGHT: Final = 0.4
 """Weight of stage 1's loss where it goes on later."""
+Loss = tuple[Tensor, dict[str, float]]
+"""A batch's loss, and figures about it for the log."""
 
 
 class Course(Protocol):
@@ -97,18 +100,13 @@ class Tiny:
         model, towers, words = learner["model"], learner["towers"], self._words
         assert isinstance(towers, Towers)
 
-        def descend() -> dict[str, float]:
-            batch = next(drawn)
-            with plainly(device), autocast(device):
-                if isinstance(batch, Pairs):
-                    loss, figures = stage1_loss(model, towers, batch, words, device)
-                    loss = loss if self._stage == 1 else PAIR_WEIGHT * loss
-                else:
-                    loss, figures = stage2_loss(model, towers, batch, words, device)
-                (loss * share).backward()  # type: ignore[no-untyped-call]
-            return {**figures, "loss": loss.item()}
+        def loss_of(batch: Any) -> Loss:
+            if isinstance(batch, Pairs):
+                loss, figures = stage1_loss(model, towers, batch, words, device)
+                return (loss if self._stage == 1 else PAIR_WEIGHT * loss), figures
+            return stage2_loss(model, towers, batch, words, device)
 
-        return descend
+        return descending(drawn, loss_of, device, share)
 
     def look(self, learner: nn.ModuleDict, device: torch.device) -> dict[str, Any]:
         """Shares of unseen windows' turns whose every word is right, by kind."""
@@ -139,14 +137,7 @@ class Contrast:
         drawn = batches.endless(ImageStream(batches.seed, count=batches.size))
         model, tokenizer = learner["clip"], self._tokenizer
 
-        def descend() -> dict[str, float]:
-            batch = next(drawn)
-            with plainly(device), autocast(device):
-                loss, figures = contrast.loss(model, tokenizer, batch, device)
-                (loss * share).backward()  # type: ignore[no-untyped-call]
-            return {**figures, "loss": loss.item()}
-
-        return descend
+        return descending(drawn, lambda batch: contrast.loss(model, tokenizer, batch, device), device, share)
 
     def look(self, learner: nn.ModuleDict, device: torch.device) -> dict[str, Any]:
         """How often the right picture is found for a text, and the right text for a picture, among 256 unseen ones."""
@@ -156,7 +147,20 @@ class Contrast:
         contrast.save_model(learner["clip"], self._tokenizer, folder / "clip")
 
 
-def plainly(device: torch.device) -> Any:
+def descending(batches: Iterator[Any], loss_of: Callable[[Any], Loss], device: torch.device, share: float) -> Descend:
+    """What takes the next batch and adds the gradients of its loss, times `share`."""
+
+    def descend() -> dict[str, float]:
+        batch = next(batches)
+        with plainly(device), autocast(device):
+            loss, figures = loss_of(batch)
+            torch.autograd.backward(loss * share)
+        return {**figures, "loss": loss.item()}
+
+    return descend
+
+
+def plainly(device: torch.device) -> AbstractContextManager[None]:
     """PyTorch's fused attention is slow on a CPU for so few tokens: plain matrix products take less time."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
@@ -170,7 +174,7 @@ def _unseen_rows(words: Vocabulary) -> list[Rows]:
     return found
 
 
-def _kept_tokenizer(path: Path, train: Any) -> Tokenizer:
+def _kept_tokenizer(path: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
     """The run's tokenizer, trained at its first start."""
     if not path.exists():
         train().save(str(path))

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from vidlm.toyworld import draw
-from vidlm.toyworld.rows import PLAIN, Roughness, Rows, Vocabulary, sample_rows, sample_text_rows
+from vidlm.toyworld.rows import PLAIN, Roughness, Rows, sample_rows, sample_text_rows
+from vidlm.toyworld.tokens import Vocabulary
 from vidlm.toyworld.truth import at_place, place_of
 from vidlm.toyworld.windows import cell_labels, describe, sample_window, shown_at, soften
 from vidlm.toyworld.world import Rng
@@ -127,12 +128,14 @@ class PairStream(torch.utils.data.IterableDataset[Any]):
 class Images:
     """Single frames with the statements that are true of them, e.g. "a red circle on the left".
 
-    pixels: uint8 [N, 112, 112, 3].  shown: per frame, all statements.  said: per frame, those a text about it makes.
+    pixels: uint8 [N, 112, 112, 3].  shown: per frame, all statements.  said: per frame, those its text makes.
+    texts: per frame, what somebody who looks for it may write.
     """
 
     pixels: Tensor
     shown: list[frozenset[str]]
     said: list[tuple[str, ...]]
+    texts: list[str]
 
 
 IMAGE_SIDE: Final = 112
@@ -154,7 +157,16 @@ def sample_images(rng: Rng, count: int, *, per_scene: int = 2) -> Images:
             pixels.append(frame)
             shown.append(frozenset([*found, *placed.values()]) or NOTHING)
             said.append(tuple(placed[name] if rng.random() < 0.4 else name for name in some) or tuple(NOTHING))
-    return Images(torch.from_numpy(np.stack(pixels)), shown, said)
+    return Images(torch.from_numpy(np.stack(pixels)), shown, said, [_searched(rng, statements) for statements in said])
+
+
+def _searched(rng: Rng, said: tuple[str, ...]) -> str:
+    """Statements as somebody looking for a picture may put them: "red car and a dog", "a photo of fire"."""
+    roll = rng.random()
+    if roll < 0.25 and len(said) == 1:
+        return said[0].removeprefix("a ").removeprefix("an ")
+    joined = " and ".join(said) if roll < 0.7 else ", ".join(said)
+    return f"a picture of {joined}" if roll > 0.9 else joined
 
 
 NOTHING: Final = frozenset({"an empty scene"})
