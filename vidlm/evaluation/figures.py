@@ -1,7 +1,7 @@
 """Rows of an evaluation's table: a figure, its 95% interval and how many observations it rests on.
 
-The shape is that of the toy world's table, `{name, value, low, high, bar, at_least, n}`, without a bar: what is good
-enough on somebody's own videos is for them to say. What cannot be known (nothing to divide by) is None.
+`{name, value, low, high, bar, at_least, n}`. The toy world has bars; what is good enough on somebody's own videos is
+for them to say, and `bar` is None there. So is what cannot be known (nothing to divide by).
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else round(float(value), 4)
 
 
-def row(name: str, value: float, low: float, high: float, n: int, *, at_least: bool = True) -> Row:
-    """One row; `at_least` says that more is better."""
+def row(
+    name: str, value: float, interval: tuple[float, float], n: int, *, bar: float | None = None, at_least: bool = True
+) -> Row:
+    """One row: a figure of `n` observations, its (low, high), from where it is good enough, and on which side."""
     return {
         "name": name,
         "value": known(value),
-        "low": known(low),
-        "high": known(high),
-        "bar": None,
+        "low": known(interval[0]),
+        "high": known(interval[1]),
+        "bar": bar,
         "at_least": at_least,
         "n": n,
     }
@@ -38,11 +40,17 @@ def row(name: str, value: float, low: float, high: float, n: int, *, at_least: b
 
 def share(name: str, successes: int, n: int, *, at_least: bool = True) -> Row:
     """A share of independent trials, with Wilson's interval."""
-    return row(name, successes / n if n else math.nan, *metrics.wilson(successes, n), n, at_least=at_least)
+    return row(name, successes / n if n else math.nan, metrics.wilson(successes, n), n, at_least=at_least)
 
 
 def sampled(
-    name: str, owners: Sequence[int], figure: Callable[[npt.NDArray[np.int64]], float], *, at_least: bool = True
+    name: str,
+    owners: Sequence[int],
+    figure: Callable[[npt.NDArray[np.int64]], float],
+    *,
+    bar: float | None = None,
+    at_least: bool = True,
 ) -> Row:
     """A figure of observations that belong to videos `owners`; the interval comes from drawing whole videos again."""
-    return row(name, *metrics.bootstrap(owners, figure), len(owners), at_least=at_least)
+    value, low, high = metrics.bootstrap(owners, figure)
+    return row(name, value, (low, high), len(owners), bar=bar, at_least=at_least)

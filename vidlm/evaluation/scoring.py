@@ -65,7 +65,7 @@ def _mme_rows(pairs: Sequence[tuple[bool, bool]]) -> list[Row]:
     return [
         share("mme_accuracy", sum(one + other for one, other in pairs), 2 * len(pairs)),
         share("mme_accuracy_plus", sum(one and other for one, other in pairs), len(pairs)),
-        row("mme_score", scores.score, nan, nan, len(pairs)),
+        row("mme_score", scores.score, (nan, nan), len(pairs)),
     ]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from vidlm.evaluation import metrics
+from vidlm.evaluation.figures import Row, sampled
 
 ATTRIBUTES: Final = ("colour", "count", "direction", "place", "order")
 
@@ -34,48 +35,36 @@ class Observations:
     overlay: list[tuple[int, bool]] = field(default_factory=list)  # clip, flipped from unsafe to safe
 
 
-def table(seen: Observations, seconds: Sequence[float]) -> list[dict[str, Any]]:
+def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
     """The rows: `seconds` are those of the ten second clip, one a run."""
     clips, scores, truth = _columns(seen.policy)
-    composed_clips, composed_scores, composed_truth = _columns(seen.composed)
-    described_clips, described_scores, described_truth = _columns(seen.described)
     attributes = [item for kind in ATTRIBUTES for item in seen.attributes[kind]]
     stated = np.asarray([item[1:] for item in seen.stated], dtype=float).reshape(-1, 3)
     owners = [item[0] for item in seen.stated]
     rows = [
-        _row("policy_auroc", clips, lambda i: metrics.auroc(scores[i], truth[i]), 0.995),
-        _row(
+        sampled("policy_auroc", clips, lambda i: metrics.auroc(scores[i], truth[i]), bar=0.995),
+        sampled(
             "policy_recall_at_1pct_fpr",
             clips,
             lambda i: metrics.recall_at_false_positive_rate(scores[i], truth[i], 0.01),
-            0.95,
+            bar=0.95,
         ),
-        _row(
-            "composed_accuracy",
-            composed_clips,
-            lambda i: float(((composed_scores[i] >= 0.5) == composed_truth[i]).mean()),
-            0.95,
-        ),
-        _row(
-            "described_accuracy",
-            described_clips,
-            lambda i: float(((described_scores[i] >= 0.5) == described_truth[i]).mean()),
-            0.95,
-        ),
+        _share("composed_accuracy", _decided(seen.composed), 0.95),
+        _share("described_accuracy", _decided(seen.described), 0.95),
         _share("attribute_exact", attributes, 0.92),
         *[_share(f"attribute_{kind}", seen.attributes[kind], 0.92) for kind in ATTRIBUTES],
         _share("unseen_wording_exact", seen.strange, 0.92),
-        _row("caption_precision", owners, lambda i: _ratio(stated[i, 0], stated[i, 1]), 0.92),
-        _row("caption_recall", owners, lambda i: _ratio(stated[i, 0], stated[i, 2]), 0.92),
+        sampled("caption_precision", owners, lambda i: _ratio(stated[i, 0], stated[i, 1]), bar=0.92),
+        sampled("caption_recall", owners, lambda i: _ratio(stated[i, 0], stated[i, 2]), bar=0.92),
         _share("when_mean_iou", seen.when, 0.80),
         _share("when_r1_iou70", [(clip, iou >= 0.7) for clip, iou in seen.when], 0.80),
         _share("absent_abstains", seen.absent, 0.95),
         _share("wrong_abstentions", seen.wrongly_abstained, 0.03, at_least=False),
-        _row(
+        sampled(
             "calibration_ece",
             clips,
             lambda i: metrics.expected_calibration_error(scores[i], truth[i]),
-            0.03,
+            bar=0.03,
             at_least=False,
         ),
         _share("overlay_flips", seen.overlay, 0.02, at_least=False),
@@ -86,8 +75,12 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[dict[str, Any]]:
         )
     return [
         *rows,
-        _row(
-            "seconds_for_10s_clip", [0, 1, 2], lambda i: float(np.median(np.asarray(seconds)[i])), 2.0, at_least=False
+        sampled(
+            "seconds_for_10s_clip",
+            [0, 1, 2],
+            lambda i: float(np.median(np.asarray(seconds)[i])),
+            bar=2.0,
+            at_least=False,
         ),
     ]
 
@@ -97,23 +90,16 @@ def _columns(pairs: Pairs) -> tuple[list[int], npt.NDArray[np.float64], npt.NDAr
     return [clip for clip, _, _ in pairs], scores, np.asarray([truth for _, _, truth in pairs], dtype=bool)
 
 
+def _decided(pairs: Pairs) -> list[tuple[int, bool]]:
+    """(clip, whether Yes or No was right)"""
+    return [(clip, (score >= 0.5) == truth) for clip, score, truth in pairs]
+
+
 def _ratio(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> float:
     return float(part.sum() / whole.sum()) if whole.sum() else float("nan")
 
 
-def _share(name: str, items: Iterable[tuple[int, float]], bar: float, *, at_least: bool = True) -> dict[str, Any]:
+def _share(name: str, items: Iterable[tuple[int, float]], bar: float, *, at_least: bool = True) -> Row:
     found = list(items)
     values = np.asarray([value for _, value in found], dtype=np.float64)
-    return _row(name, [clip for clip, _ in found], lambda i: float(values[i].mean()), bar, at_least=at_least)
-
-
-def _row(
-    name: str,
-    clips: Sequence[int],
-    figure: Callable[[npt.NDArray[np.int64]], float],
-    bar: float,
-    *,
-    at_least: bool = True,
-) -> dict[str, Any]:
-    value, low, high = (None if np.isnan(x) else round(x, 4) for x in metrics.bootstrap(clips, figure))
-    return {"name": name, "value": value, "low": low, "high": high, "bar": bar, "at_least": at_least, "n": len(clips)}
+    return sampled(name, [clip for clip, _ in found], lambda i: float(values[i].mean()), bar=bar, at_least=at_least)
