@@ -10,12 +10,16 @@ _WHEN: Final = "2026-11-20T09:30:00Z"
 
 VIDEO_QUEUED: Final[dict[str, Any]] = {
     "id": _ID,
+    "client_id": "cam-7/2026-11-20",
     "filename": "crossing.mp4",
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "size_bytes": 181_204,
+    "legal_hold": False,
     "created_at": _WHEN,
     "finished_at": None,
     "state": "queued",
+    "priority": "normal",
+    "deadline_at": None,
     "error": None,
     "progress": {"stage": "queued", "spans_done": 0, "spans_total": 0, "stage_fraction": 0.0, "fraction": 0.0},
     "duration_s": None,
@@ -36,6 +40,12 @@ VIDEO_READY: Final[dict[str, Any]] = VIDEO_QUEUED | {
     "duration_s": 6.0,
     "verdict": {"action": "review", "reason": "weapons.shown reached review (0.91) at 2.0 s"},
     "toy_model": True,
+}
+
+VIDEO_CANCELLED: Final[dict[str, Any]] = VIDEO_QUEUED | {
+    "finished_at": "2026-11-20T09:30:04Z",
+    "state": "cancelled",
+    "progress": {"stage": "cancelled", "spans_done": 0, "spans_total": 0, "stage_fraction": 1.0, "fraction": 1.0},
 }
 
 PAGE: Final[dict[str, Any]] = {"items": [VIDEO_READY], "next_cursor": None}

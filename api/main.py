@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from api import problems
 from api.deps import Service
 from api.middleware import BodyLimit, SecurityHeaders
-from api.routes import pictures, questions, service, videos
+from api.routes import control, pictures, questions, service, videos
 from vidlm.config import Settings, load_settings
 from vidlm.moderation.policies import load_policies
 from vidlm.queue import connect
@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = parts
     problems.install(app)
-    for part in (videos, pictures, questions, service):
+    for part in (videos, control, pictures, questions, service):
         app.include_router(part.router)
     _describe_problems(app)
     app.add_middleware(BodyLimit, streamed=frozenset({videos.router.prefix}))

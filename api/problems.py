@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from vidlm.errors import InputError, ServiceError, VidlmError
+from vidlm.errors import ConflictError, InputError, ServiceError, VidlmError
 
 log = structlog.get_logger(__name__)
 
@@ -100,8 +100,8 @@ def install(app: FastAPI) -> None:
 
     async def on_vidlm(_request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, VidlmError)
-        if isinstance(exc, InputError):
-            return problem_response(422, exc.code, exc.detail)
+        if isinstance(exc, (InputError, ConflictError)):
+            return problem_response(422 if isinstance(exc, InputError) else 409, exc.code, exc.detail)
         log.error("request.failed", code=exc.code, error=str(exc))
         full = exc.code == "disk_full"
         again = {"Retry-After": "30"} if isinstance(exc, ServiceError) else None

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from vidlm.domain import Action, JobState, Severity, WorkState
+from vidlm.domain import Action, JobState, Priority, Severity, WorkState
 from vidlm.store.queries import VideoStatus
 from vidlm.store.tables import Question
 
@@ -45,12 +45,16 @@ class VideoOut(BaseModel):
     """A video and where its job stands."""
 
     id: str
+    client_id: str | None = Field(description="What its owner calls it.")
     filename: str = Field(description="As the client called it. Opaque: escape it wherever it is shown.")
-    sha256: str
+    sha256: str | None = Field(description="Null until all bytes are here.")
     size_bytes: int
+    legal_hold: bool = Field(description="True: nothing of it can be deleted.")
     created_at: datetime
     finished_at: datetime | None
     state: JobState
+    priority: Priority
+    deadline_at: datetime | None = Field(description="When the job expires unless it has ended.")
     error: ErrorOut | None
     progress: ProgressOut
     duration_s: float | None
@@ -132,6 +136,7 @@ _QUESTION_STATE: Final[dict[WorkState, Literal["queued", "answering", "ready", "
     WorkState.FAILED: "failed",
 }
 _SHARES: Final = {
+    JobState.UPLOADING: (0.0, 0.0),
     JobState.QUEUED: (0.0, 0.0),
     JobState.PREPARING: (0.0, 0.1),
     JobState.ANALYZING: (0.1, 0.95),
@@ -148,12 +153,16 @@ def video_out(status: VideoStatus) -> VideoOut:
         verdict = VerdictOut(action=Action(status.verdict_action), reason=status.verdict_reason or "")
     return VideoOut(
         id=status.id,
+        client_id=status.client_id,
         filename=status.filename or "",
-        sha256=status.sha256,
+        sha256=status.sha256 or None,
         size_bytes=status.size_bytes,
+        legal_hold=status.legal_hold,
         created_at=status.created_at,
         finished_at=status.finished_at,
         state=status.state,
+        priority=list(Priority)[status.priority],
+        deadline_at=status.deadline_at,
         error=_error(status.error_code, status.error_detail),
         progress=ProgressOut(
             stage=status.state,

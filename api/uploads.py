@@ -1,4 +1,5 @@
-"""One file out of a multipart form, straight from the socket to the disk, the size cap enforced on the way.
+"""One file out of a multipart form, straight from the socket to the disk, the size cap enforced on the way; and the
+form's few short fields beside it.
 
 Knows multipart and bytes; knows no table. At most `_CHUNK` bytes of a file are in memory, however many clients upload.
 """
@@ -6,6 +7,7 @@ Knows multipart and bytes; knows no table. At most `_CHUNK` bytes of a file are 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -18,6 +20,8 @@ from api.problems import ProblemError
 from vidlm.store.blobs import IncomingBlob
 
 FIELD: Final = "file"
+SHORT_FIELDS: Final = frozenset({"client_id", "priority", "deadline_s", "webhook_url"})
+_SHORT_BYTES: Final = 4096
 _CHUNK: Final = 1 << 20  # bytes gathered before they are hashed and written, off the event loop
 _FORM_OVERHEAD: Final = 1 << 20  # what boundaries, headers and other fields may add to a file
 _HEADER_BYTES: Final = 64 << 10  # a file name of 10 kB is odd, not forbidden
@@ -27,16 +31,26 @@ _NAME_CHARS: Final = 255
 _NAME_TAIL: Final = 40  # kept of a long name's end, where the extension is
 
 
-class _FilePart:
-    """The parser's callbacks: gathers the bytes of the part called `file` and the name it came with."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What came beside the bytes: the file's clean name, and those of `SHORT_FIELDS` that were there."""
+
+    filename: str
+    fields: dict[str, str]
+
+
+class _Parts:
+    """The parser's callbacks: gathers the bytes of the part called `file`, the name it came with, and short fields."""
 
     def __init__(self) -> None:
         self.filename: str | None = None  # set once the part has begun
         self.data = bytearray()
+        self.fields: dict[str, bytearray] = {}
         self.ended = False
         self._headers: dict[bytes, bytes] = {}
         self._name, self._value = bytearray(), bytearray()
-        self._wanted = False
+        self._into: bytearray | None = None
+        self._is_file = False
 
     def on_part_begin(self) -> None:
         self._headers.clear()
@@ -54,22 +68,29 @@ class _FilePart:
 
     def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
-        self._wanted = options.get(b"name") == FIELD.encode()
-        if self._wanted and self.filename is not None:
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._is_file, self._into = name == FIELD, None
+        if self._is_file and self.filename is not None:
             raise ProblemError(422, "too_many_files", f"the form has more than one part named {FIELD!r}")
-        if self._wanted:
+        if self._is_file:
             self.filename = clean_filename(options.get(b"filename", b""))
+        elif name in SHORT_FIELDS:
+            self._into = self.fields[name] = bytearray()
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._wanted:
+        if self._is_file:
             self.data += data[start:end]
+        elif self._into is not None:
+            self._into += data[start:end]
+            if len(self._into) > _SHORT_BYTES:
+                raise ProblemError(422, "invalid_request", f"a field is longer than {_SHORT_BYTES} bytes")
 
     def on_end(self) -> None:
         self.ended = True
 
 
-async def receive_file(request: Request, blob: IncomingBlob, max_bytes: int) -> str:
-    """Stream the form's `file` into `blob` and return its clean name.
+async def receive_form(request: Request, blob: IncomingBlob, max_bytes: int) -> Form:
+    """Stream the form's `file` into `blob` and return what came with it.
 
     Raises `ProblemError` 400 (not a complete form), 413 (larger than `max_bytes`), 422 (no such part), `StorageError`,
     and Starlette's `ClientDisconnect`.
@@ -78,7 +99,7 @@ async def receive_file(request: Request, blob: IncomingBlob, max_bytes: int) -> 
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes + _FORM_OVERHEAD:
         raise await _too_large(stream, max_bytes)
-    part = _FilePart()
+    part = _Parts()
     received = 0
     try:
         parser = _parser(request, part)
@@ -97,7 +118,7 @@ async def receive_file(request: Request, blob: IncomingBlob, max_bytes: int) -> 
     if part.filename is None:
         raise ProblemError(422, "file_missing", f"the form has no part named {FIELD!r}")
     await _flush(part, blob)
-    return part.filename
+    return Form(part.filename, {name: value.decode("utf-8", "replace") for name, value in part.fields.items()})
 
 
 def clean_filename(raw: bytes) -> str:
@@ -111,7 +132,7 @@ def clean_filename(raw: bytes) -> str:
     return name
 
 
-def _parser(request: Request, part: _FilePart) -> MultipartParser:
+def _parser(request: Request, part: _Parts) -> MultipartParser:
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
@@ -131,7 +152,7 @@ def _parser(request: Request, part: _FilePart) -> MultipartParser:
     )
 
 
-async def _flush(part: _FilePart, blob: IncomingBlob) -> None:
+async def _flush(part: _Parts, blob: IncomingBlob) -> None:
     data, part.data = part.data, bytearray()
     if data:
         await run_in_threadpool(blob.write, memoryview(data))

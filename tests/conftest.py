@@ -19,6 +19,8 @@ from servers import PostgresServer, ValkeyProcess
 from sqlmodel import SQLModel
 
 from vidlm.config import Settings
+from vidlm.jobs import presence
+from vidlm.queue import CONSUME_ORDER
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import create_key
 from vidlm.store.tables import DEFAULT_TENANT
@@ -133,12 +135,13 @@ def running_api(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyP
 
 @pytest.fixture
 def api(running_api: Api, redis_url: str) -> Api:
-    """The API with nothing in it but a key. No worker runs: jobs stay queued."""
+    """The API with nothing in it but a key. No worker runs, though one is said to: jobs stay queued."""
     assert redis_url == running_api.settings.redis_url
     with running_api.database.write() as session:
         for table in reversed(SQLModel.metadata.sorted_tables):
             others = table.columns["id"] != DEFAULT_TENANT if table.name == "tenant" else None
             session.exec(table.delete() if others is None else table.delete().where(others))
+        presence.arrive(session, CONSUME_ORDER)
     for folder in ("blobs", "incoming", "work"):
         shutil.rmtree(running_api.settings.data / folder, ignore_errors=True)
     running_api.client.headers.update(running_api.key(DEFAULT_TENANT))

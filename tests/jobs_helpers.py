@@ -22,10 +22,11 @@ from vidlm.domain import (
     Verdict,
     VideoInfo,
 )
-from vidlm.jobs import life
+from vidlm.jobs import intake, life
 from vidlm.jobs.claims import STAGES, Claim, claim
+from vidlm.jobs.intake import Wishes
 from vidlm.queue import Task
-from vidlm.store.blobs import StoredBlob
+from vidlm.store.blobs import StoredBlob, blob_key
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database
 from vidlm.store.tables import DEFAULT_TENANT, Job
@@ -34,17 +35,17 @@ LEASE_S = 30.0
 ATTEMPTS = 3
 
 
-def accepted(database: Database, tenant_id: str = DEFAULT_TENANT) -> Job:
+def accepted(database: Database, tenant_id: str = DEFAULT_TENANT, wishes: Wishes | None = None) -> Job:
     """A fresh upload's job."""
     video_id = new_id("vid")
     with database.write() as session:
-        return life.accept(
+        return intake.accept(
             session,
             video_id=video_id,
             tenant_id=tenant_id,
             actor="key_test",
-            filename="a.mp4",
-            blob=StoredBlob(f"blobs/xx/{video_id}", "0" * 64, 5),
+            blob=StoredBlob(blob_key(tenant_id, "0" * 64), "0" * 64, 5),
+            wishes=wishes or Wishes(filename="a.mp4"),
         )
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from sqlmodel import col, select
 
 from vidlm.config import Settings
-from vidlm.jobs import life
+from vidlm.jobs import intake
+from vidlm.jobs.intake import Wishes
 from vidlm.queue import Task
 from vidlm.store.blobs import BlobStore
 from vidlm.store.columns import new_id
 from vidlm.store.engine import migrate
-from vidlm.store.tables import DEFAULT_TENANT, Job, Outbox
+from vidlm.store.ledger import Outbox
+from vidlm.store.tables import DEFAULT_TENANT, Job
 from workers.runtime import Runtime
 from workers.tasks import work
 
@@ -37,10 +39,16 @@ def accept(runtime: Runtime, data: bytes, filename: str = "a.mp4") -> Job:
     video_id = new_id("vid")
     with BlobStore(runtime.settings.data).incoming() as incoming:
         incoming.write(data)
-        blob = incoming.commit(video_id)
+        blob = incoming.seal(DEFAULT_TENANT)
+        incoming.place(blob)
     with runtime.database.write() as session:
-        return life.accept(
-            session, video_id=video_id, tenant_id=DEFAULT_TENANT, actor="key_test", filename=filename, blob=blob
+        return intake.accept(
+            session,
+            video_id=video_id,
+            tenant_id=DEFAULT_TENANT,
+            actor="key_test",
+            blob=blob,
+            wishes=Wishes(filename=filename),
         )
 
 

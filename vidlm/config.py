@@ -50,6 +50,29 @@ class Settings(BaseSettings):
     max_source_streams: Annotated[int, Field(gt=0, description="Of any sort: video, audio, subtitles.")] = 64
     max_question_chars: Annotated[int, Field(gt=0)] = 2000
 
+    reuse_results: Annotated[
+        bool, Field(description="Give a file that was analysed before the results it had, instead of new ones.")
+    ] = False
+    keep_originals_s: Annotated[
+        float | None,
+        Field(gt=0, description="Seconds after a job's end that the file is kept; unset: always."),
+    ] = None
+    keep_proxies_s: Annotated[float | None, Field(gt=0, description="The same for preview, frames and thumbnails.")] = (
+        None
+    )
+    keep_tokens_s: Annotated[
+        float | None, Field(gt=0, description="The same for visual tokens, from their last use on.")
+    ] = None
+    keep_results_s: Annotated[
+        float | None, Field(gt=0, description="The same for everything: the video is deleted, a tombstone stays.")
+    ] = None
+    upload_patience_s: Annotated[
+        float, Field(gt=0, description="Seconds a resumable upload may take before it expires.")
+    ] = 24 * 3600.0
+    webhook_private: Annotated[
+        bool, Field(description="Whether webhooks may go to private addresses, such as this machine's.")
+    ] = False
+
     sandbox: Annotated[
         Literal["best-effort", "require"],
         Field(description="Whether to refuse to work where the kernel cannot confine decoders."),

@@ -45,6 +45,7 @@ class Action(StrEnum):
 class JobState(StrEnum):
     """Where a video's job stands; `vidlm.jobs.states` says which may follow which."""
 
+    UPLOADING = "uploading"  # not all bytes are here yet
     QUEUED = "queued"
     PREPARING = "preparing"
     ANALYZING = "analyzing"
@@ -52,19 +53,34 @@ class JobState(StrEnum):
     READY = "ready"
     REJECTED = "rejected"  # the input's fault, never retried
     FAILED = "failed"  # ours, after retries
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
+    CANCELLED = "cancelled"  # its owner called it off
+    EXPIRED = "expired"  # its deadline passed
     DELETED = "deleted"
 
 
 class WorkState(StrEnum):
-    """Where one unit of work below a job stands: a span to analyse, a question to answer."""
+    """Where one unit of work beside a job stands: a span to analyse, a question to answer, a webhook to deliver."""
 
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
     REJECTED = "rejected"
     FAILED = "failed"
+    CANCELLED = "cancelled"  # nobody wants it any more: what it belongs to has ended
+
+
+class Priority(StrEnum):
+    """How urgent a job is, most urgent first. What waits longer never overtakes what is more urgent."""
+
+    INTERACTIVE = "interactive"  # somebody is looking at the screen
+    HIGH = "high"
+    NORMAL = "normal"
+    BULK = "bulk"  # whenever nothing else is to be done
+
+    @property
+    def rank(self) -> int:
+        """0 for the most urgent; what rows are ordered by."""
+        return list(Priority).index(self)
 
 
 @dataclass(frozen=True, slots=True)

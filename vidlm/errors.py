@@ -6,6 +6,7 @@
     |   |-- PolicyError             a policy file or policy text that does not make sense
     |   |-- QuestionError           a question that cannot be asked (empty, too long)
     |   |-- DatasetError            labels or a benchmark's files that cannot be used: which file, which line, why
+    |-- ConflictError               what was asked does not fit how things stand: cancelling what has ended
     |-- ServiceError                ours: retried, then the job ends `failed(code)`
     |   |-- ToolError               ffmpeg or a child process failed for a reason that is not the file's
     |   |-- CheckpointError         a model folder that cannot be loaded (missing, incomplete, another architecture)
@@ -86,6 +87,12 @@ class DatasetError(InputError):
     """Labels or a benchmark's files that cannot be used: `detail` says which file and line, and why."""
 
     code = "invalid_dataset"
+
+
+class ConflictError(VidlmError):
+    """What was asked does not fit how things stand; `code` says which rule it met."""
+
+    code = "conflict"
 
 
 class ServiceError(VidlmError):

@@ -22,15 +22,18 @@ class Queue(StrEnum):
     INTERACTIVE = "interactive"  # somebody is waiting for the answer
     GPU = "gpu"
     CPU = "cpu"  # nothing on it needs the model
+    WEBHOOK = "webhook"  # not in the broker: the courier takes these straight from SQL
 
 
 class Task(StrEnum):
-    """Every task, by the name it has on the wire. Its one argument is the id of a job, a span or a question."""
+    """Every task, by the name it has on the wire. Its one argument is the id of a unit of work; whoever is woken takes
+    the most urgent unit of the queue, which may be another."""
 
     PREPARE = "vidlm.prepare"
     ANALYZE_SPAN = "vidlm.analyze_span"
     FINISH = "vidlm.finish"
     ANSWER = "vidlm.answer"
+    DELIVER = "vidlm.deliver"
 
     @property
     def queue(self) -> Queue:
@@ -39,12 +42,20 @@ class Task(StrEnum):
 
 
 CONSUME_ORDER: Final = (Queue.INTERACTIVE, Queue.GPU, Queue.CPU)
+"""The queues that wait in the broker."""
 _QUEUE_OF: Final = {
     Task.PREPARE: Queue.CPU,
     Task.ANALYZE_SPAN: Queue.GPU,
     Task.FINISH: Queue.GPU,
     Task.ANSWER: Queue.INTERACTIVE,
+    Task.DELIVER: Queue.WEBHOOK,
 }
+
+
+def tasks_of(*queues: Queue) -> tuple[Task, ...]:
+    """Every task that waits on one of `queues`."""
+    return tuple(task for task in Task if task.queue in queues)
+
 
 _TRANSPORT_OPTIONS: Final[dict[str, Any]] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,

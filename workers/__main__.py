@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from vidlm import logs
 from vidlm.config import Settings, load_settings
 from vidlm.errors import ServiceError, SettingsError, VidlmError
+from vidlm.jobs import disposal
 from vidlm.queue import CONSUME_ORDER, Queue, broker_app, connect
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
@@ -27,11 +28,12 @@ from workers import watchdog
 from workers.app import worker_app
 from workers.relay import BROKER_ERRORS, relay_once
 from workers.runtime import Runtime
-from workers.sweeper import remove_unknown_blobs, sweep_once
+from workers.sweeper import sweep_once
 
 log = structlog.get_logger(__name__)
 
 RELAY_PAUSE_S = 0.1
+UNKNOWN_AFTER_S = 3600.0  # a file that no row speaks of may belong to a transaction that is not over yet
 RELAY_PATIENCE_S = 1.0  # between attempts while the broker or the database is away
 
 
@@ -58,7 +60,6 @@ def consume(settings: Settings, queues: list[Queue]) -> int:
     app = worker_app(settings, runtime)
     if set(queues) & {Queue.GPU, Queue.INTERACTIVE}:
         _warm_up(runtime)
-    watchdog.start(runtime, queues)
     worker = app.Worker(
         pool="solo",
         concurrency=1,
@@ -71,7 +72,8 @@ def consume(settings: Settings, queues: list[Queue]) -> int:
         quiet=True,
     )
     try:
-        worker.start()
+        with watchdog.watched(runtime, queues):
+            worker.start()
     finally:
         runtime.close()
     return int(worker.exitcode or 0)
@@ -106,7 +108,7 @@ def relay(settings: Settings) -> None:
 def _tidy(database: Database, blobs: BlobStore) -> None:
     """What is done once at a start; it can wait for the next one."""
     try:
-        removed = remove_unknown_blobs(database, blobs)
+        removed = disposal.remove_unknown(database, blobs, older_than_s=UNKNOWN_AFTER_S)
     except (SQLAlchemyError, OSError) as exc:
         log.warning("relay.not_tidied", error=type(exc).__name__)
         return

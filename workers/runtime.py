@@ -15,6 +15,7 @@ from vidlm.store.blobs import TOKENS, BlobStore
 from vidlm.store.engine import Database
 
 if TYPE_CHECKING:
+    from vidlm.jobs.claims import Claim
     from vidlm.model.embeddings import TokenStore
     from vidlm.model.engine import Engine
     from vidlm.seeing import Eyes
@@ -27,6 +28,7 @@ class Runtime:
         self.settings = settings
         self.database = Database(settings.sql_url)
         self.blobs = BlobStore(settings.data)
+        self.at: Claim | None = None  # what is worked on now
         self.busy = False  # a task is running; the watchdog leaves us alone
         self.last_active_s = time.monotonic()
         self._loading = threading.Lock()

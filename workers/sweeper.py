@@ -1,9 +1,12 @@
 """The sweeper: what has to be set right now and then. Any number may run; every step may be repeated.
 
 work out of attempts whose worker was lost    -> failed
+jobs whose deadline has passed                -> expired
 wake-ups that the broker lost                 -> owed again
 files of deleted videos                       -> gone, and seen to be gone
-uploads that broke off with their process     -> gone (`remove_unknown_blobs` for those already stored)
+what is older than it may become              -> gone, unless a legal hold keeps it
+uploads that broke off with their process     -> gone
+replies to old idempotency keys, workers that have long been silent    -> forgotten
 """
 
 from __future__ import annotations
@@ -13,46 +16,45 @@ import structlog
 from redis.exceptions import RedisError
 
 from vidlm.config import Settings
-from vidlm.jobs import life, outbox
-from vidlm.queue import Queue, Task, waiting
-from vidlm.store.blobs import BlobStore, blob_key
+from vidlm.jobs import control, disposal, idempotency, life, outbox, presence
+from vidlm.jobs.claims import attempts_of
+from vidlm.queue import CONSUME_ORDER, Queue, Task, waiting
+from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
-from vidlm.store.tables import Video
 
 log = structlog.get_logger(__name__)
 
 
-def sweep_once(database: Database, blobs: BlobStore, broker: redis.Redis, settings: Settings) -> None:
-    """One round."""
+def sweep_once(database: Database, blobs: BlobStore, broker: redis.Redis | None, settings: Settings) -> None:
+    """One round. Without a broker the search for lost wake-ups is left out."""
     for task in Task:
+        attempts = attempts_of(task, settings.max_attempts)
         with database.write() as session:
-            ended = life.end_exhausted(session, task, max_attempts=settings.max_attempts)
+            ended = life.end_exhausted(session, task, max_attempts=attempts)
         if ended:
             log.error("sweep.out_of_attempts", task=task.value, targets=ended)
-    _resend_lost(database, broker)
+    with database.write() as session:
+        expired = control.expire_due(session)
+    for video_id in expired:
+        blobs.remove_partial(video_id)
+    if expired:
+        log.warning("sweep.expired", videos=expired)
+    if broker is not None:
+        _resend_lost(database, broker)
     _purge(database, blobs, quiet_s=2 * settings.lease_s)
-    blobs.remove_stale_incoming()
-
-
-def remove_unknown_blobs(database: Database, blobs: BlobStore, *, older_than_s: float = 3600.0) -> int:
-    """Remove files that an API process stored and died before it could say whose; how many there were.
-
-    Looks at every file there is, so it is done when a process starts and not every round.
-    """
-    removed = 0
-    for video_id in blobs.ids(older_than_s=older_than_s):
-        with database.read() as session:
-            known = session.get(Video, video_id) is not None
-        if not known:
-            blobs.remove(blob_key(video_id))
-            removed += 1
-    return removed
+    went = disposal.enforce_ages(database, blobs, disposal.Ages.of(settings))
+    if any(went.values()):
+        log.info("sweep.too_old", **went)
+    blobs.remove_stale_incoming(older_than_s=2 * settings.upload_patience_s)
+    with database.write() as session:
+        idempotency.forget_old(session)
+        presence.forget_silent(session)
 
 
 def _resend_lost(database: Database, broker: redis.Redis) -> None:
-    for queue in Queue:
+    for queue in (*CONSUME_ORDER, Queue.WEBHOOK):
         try:
-            length = waiting(broker, queue)
+            length = waiting(broker, queue) if queue in CONSUME_ORDER else 0
         except RedisError:
             return  # the next round is soon enough
         with database.write() as session:
@@ -63,8 +65,6 @@ def _resend_lost(database: Database, broker: redis.Redis) -> None:
 
 def _purge(database: Database, blobs: BlobStore, quiet_s: float) -> None:
     with database.read() as session:
-        unpurged = life.unpurged(session, quiet_s=quiet_s)
-    for video_id, keys in unpurged:
-        if blobs.remove(*keys):
-            with database.write() as session:
-                life.purged(session, video_id)
+        unpurged = disposal.unpurged(session, quiet_s=quiet_s)
+    for video_id in unpurged:
+        disposal.dispose(database, blobs, video_id, final=True)

@@ -1,9 +1,9 @@
-"""The tasks. Each is a shell around one stage: claim the row, call the pipeline's plain function, save under the claim.
+"""The tasks. Each is a shell around one stage: claim a row, call the pipeline's plain function, save under the claim.
 
     prepare(job) -> analyze_span(span) ... -> finish(job)          answer(question)
 
-What goes wrong is settled in one place, `work`: the input's fault ends the job, ours is tried again, a lost lease is
-dropped in silence because somebody else is at it.
+A message only wakes: what is done is the most urgent unit of its queue. What goes wrong is settled in one place, `_do`:
+the input's fault ends the job, ours is tried again, a lost lease is dropped in silence because somebody else is at it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from celery import Celery
 from vidlm.domain import Segment
 from vidlm.errors import InputError, LeaseLost
 from vidlm.jobs import life
-from vidlm.jobs.claims import Claim, claim, heartbeat
-from vidlm.queue import Task
+from vidlm.jobs.claims import Claim, claim, claim_next, heartbeat
+from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
 from vidlm.store.queries import job_of, segments_of, turns_before
 from vidlm.store.tables import Job, Question, SpanWork, Video
 from workers.runtime import Runtime
@@ -143,33 +143,50 @@ def work(runtime: Runtime, task: Task, target_id: str) -> str:
     settings = runtime.settings
     with runtime.database.write() as session:
         held = claim(session, task, target_id, lease_s=settings.lease_s, max_attempts=settings.max_attempts)
-    if held is None:  # done already, or in other hands: wake-ups may come twice
-        return "skipped"
-    told = log.bind(task=task.value, target=target_id, attempt=held.attempt)
+    return _do(runtime, held) if held is not None else "skipped"
+
+
+def work_next(runtime: Runtime, queue: Queue) -> str:
+    """The same for the most urgent unit that waits on `queue`; "skipped" where nothing is to be done."""
+    settings = runtime.settings
+    with runtime.database.write() as session:
+        held = claim_next(session, _ORDER[queue], lease_s=settings.lease_s, max_attempts=settings.max_attempts)
+    return _do(runtime, held) if held is not None else "skipped"  # wake-ups may come twice
+
+
+_ORDER: Final = {queue: tuple(reversed(tasks_of(queue))) for queue in CONSUME_ORDER}
+"""Of equally urgent units those of the later stage go first: what was begun is brought to its end."""
+
+
+def _do(runtime: Runtime, held: Claim) -> str:
+    told = log.bind(task=held.task.value, target=held.target_id, attempt=held.attempt)
     began_s = time.monotonic()
+    runtime.at = held
     try:
-        with heartbeat(runtime.database, held, settings.lease_s) as lost:
-            STAGES[task](runtime, held, lost)
+        with heartbeat(runtime.database, held, runtime.settings.lease_s) as lost:
+            STAGES[held.task](runtime, held, lost)
     except LeaseLost as exc:
         told.warning("task.lost", reason=exc.detail)
         return "lost"
     except Exception as exc:  # noqa: BLE001  the one place where work of any kind may fail and a worker must live on
         return _settle(runtime, held, exc, told)
+    finally:
+        runtime.at = None
     told.info("task.done", seconds=round(time.monotonic() - began_s, 3))
     return "done"
 
 
 def register(app: Celery, runtime: Runtime) -> None:
     """Give `app` one Celery task for each of ours."""
-    for task in Task:
+    for task in tasks_of(*CONSUME_ORDER):
         app.task(name=task.value)(_shell(runtime, task))
 
 
 def _shell(runtime: Runtime, task: Task) -> Callable[[str], None]:
-    def run(target_id: str) -> None:
+    def run(_target_id: str) -> None:
         runtime.busy = True
         try:
-            work(runtime, task, target_id)
+            work_next(runtime, task.queue)
         finally:
             runtime.busy, runtime.last_active_s = False, time.monotonic()
 

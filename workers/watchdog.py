@@ -1,6 +1,7 @@
-"""Ends a worker process that has stopped listening, so that whoever supervises it starts a fresh one.
+"""What watches over a worker process from beside its work: says that it is there, and ends it when it stops listening.
 
 A consumer can lose its broker without noticing. The sign: we are idle, yet wake-ups for our queues have waited long.
+Whoever supervises the process starts a fresh one.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from vidlm.jobs import outbox
+from vidlm.jobs import outbox, presence
 from vidlm.queue import Queue
 from workers.runtime import Runtime
 
@@ -24,19 +26,17 @@ SILENCE_S: Final = 90.0
 EXIT_STATUS: Final = 75  # EX_TEMPFAIL
 
 
-def start(runtime: Runtime, queues: Sequence[Queue], silence_s: float = SILENCE_S) -> threading.Thread:
-    """Watch from a daemon thread for as long as the process lives."""
-
-    def watch() -> None:
-        while True:
-            time.sleep(silence_s / 6)
-            if is_stuck(runtime, queues, silence_s):
-                log.error("watchdog.stuck", queues=[queue.value for queue in queues])
-                os._exit(EXIT_STATUS)  # the main thread is the one that hangs
-
-    thread = threading.Thread(target=watch, name="watchdog", daemon=True)
+@contextmanager
+def watched(runtime: Runtime, queues: Sequence[Queue], silence_s: float = SILENCE_S) -> Iterator[None]:
+    """While the block runs, this process is known to take work from `queues`, and ended where it does not."""
+    done = threading.Event()
+    thread = threading.Thread(target=_watch, args=(runtime, queues, silence_s, done), name="watchdog", daemon=True)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def is_stuck(runtime: Runtime, queues: Sequence[Queue], silence_s: float) -> bool:
@@ -48,3 +48,30 @@ def is_stuck(runtime: Runtime, queues: Sequence[Queue], silence_s: float) -> boo
             return outbox.waits_since(session, queues, silence_s)
     except SQLAlchemyError:
         return False  # without the database nobody has anything to do
+
+
+def _watch(runtime: Runtime, queues: Sequence[Queue], silence_s: float, done: threading.Event) -> None:
+    worker_id: str | None = None
+    looked_s = time.monotonic()
+    while True:
+        with suppress(SQLAlchemyError):  # nobody can hear us; the next time is soon
+            worker_id = _say(runtime, queues, worker_id)
+        if done.wait(presence.SAY_EVERY_S):
+            break
+        if time.monotonic() - looked_s >= silence_s / 6:
+            looked_s = time.monotonic()
+            if is_stuck(runtime, queues, silence_s):
+                log.error("watchdog.stuck", queues=[queue.value for queue in queues])
+                os._exit(EXIT_STATUS)  # the main thread is the one that hangs
+    if worker_id is not None:
+        with suppress(SQLAlchemyError), runtime.database.write() as session:
+            presence.leave(session, worker_id)
+
+
+def _say(runtime: Runtime, queues: Sequence[Queue], worker_id: str | None) -> str:
+    held = runtime.at
+    task, target_id = (held.task.value, held.target_id) if held is not None else (None, None)
+    with runtime.database.write() as session:
+        if worker_id is not None and presence.say(session, worker_id, task, target_id):
+            return worker_id
+        return presence.arrive(session, queues)

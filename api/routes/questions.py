@@ -12,11 +12,13 @@ from starlette.concurrency import run_in_threadpool
 
 from api import examples
 from api.deps import CallerDep, Service, ServiceDep
+from api.once import Once, OnceDep
 from api.problems import ProblemError, documented, not_found
 from api.routes.videos import VideoId, existing, not_ready
 from api.schemas import QuestionIn, QuestionOut, question_out
 from vidlm.domain import JobState, WorkState
 from vidlm.jobs import life
+from vidlm.jobs.idempotency import Reply
 from vidlm.store.keys import Caller
 from vidlm.store.queries import find_conversation, find_question, job_of
 
@@ -53,6 +55,7 @@ async def ask_question(
     response: Response,
     service: ServiceDep,
     caller: CallerDep,
+    once: OnceDep,
     prefer: PreferHeader = None,
 ) -> QuestionOut:
     """Ask a question about a video that is `ready`. 202 with a place to look, or 200 with the answer after a wait.
@@ -60,8 +63,9 @@ async def ask_question(
     With the `conversation_id` of an earlier question this one follows it; 409 `conversation_busy` while an earlier
     question of the conversation has no answer yet.
     """
-    asked = await run_in_threadpool(_ask, service, caller, video_id, question)
-    response.headers["Location"] = f"/v1/questions/{asked.id}"
+    reply = await run_in_threadpool(_ask, service, caller, once, video_id, question)
+    asked = QuestionOut.model_validate(reply.body)
+    response.headers.update(reply.headers)
     found = await _wait(service, caller, asked, prefer, response)
     response.status_code = 202 if found.state in ("queued", "answering") else 200
     return found
@@ -105,9 +109,10 @@ async def _wait(
     return question
 
 
-def _ask(service: Service, caller: Caller, video_id: str, question: QuestionIn) -> QuestionOut:
+def _ask(service: Service, caller: Caller, once: Once, video_id: str, question: QuestionIn) -> Reply:
     text = clean_question(question.question, service.settings.max_question_chars)
-    with service.database.write() as session:
+
+    def do() -> Reply:
         status = existing(session, caller, video_id)
         job = job_of(session, video_id, lock=True)
         if job.state != JobState.READY:
@@ -122,7 +127,11 @@ def _ask(service: Service, caller: Caller, video_id: str, question: QuestionIn) 
             conversation_id=question.conversation_id,
         )
         session.flush()
-        return question_out(asked)
+        body = question_out(asked).model_dump(mode="json")
+        return Reply(202, body, {"Location": f"/v1/questions/{asked.id}"})
+
+    with service.database.write() as session:
+        return once(session, question.model_dump(), do)
 
 
 def _check_turn(session: Session, caller: Caller, video_id: str, conversation_id: str) -> None:

@@ -10,6 +10,7 @@ from api.deps import CallerDep, ServiceDep
 from api.problems import ProblemError, documented, documented_problem
 from api.schemas import HealthOut, PoliciesOut, PolicyOut
 from vidlm.domain import to_document
+from vidlm.jobs import presence
 from vidlm.queue import ping
 
 router = APIRouter()
@@ -31,13 +32,15 @@ def healthz() -> HealthOut:
     tags=["service"],
     response_model=HealthOut,
     responses={
-        200: examples.shown("Database and broker answer", {"status": "ready"}),
+        200: examples.shown("Database and broker answer, workers are there", {"status": "ready"}),
         503: documented_problem(503),
     },
 )
 def readyz(service: ServiceDep) -> HealthOut:
-    """Ready: the database is there and migrated, and the broker answers. Uploads are taken without the latter."""
-    checks = {"database": _database_state(service), "broker": _broker_state(service)}
+    """Ready: the database is there and migrated, the broker answers, and every queue has a worker that was heard of
+    lately. Uploads are taken without the last two.
+    """
+    checks = {"database": _database_state(service), "broker": _broker_state(service), "workers": _workers(service)}
     if set(checks.values()) != {"ok"}:
         said = "; ".join(f"{name}: {state}" for name, state in checks.items() if state != "ok")
         raise ProblemError(503, "not_ready", said, headers={"Retry-After": "2"}, checks=checks)
@@ -62,6 +65,15 @@ def _database_state(service: ServiceDep) -> str:
         return "ok" if service.database.is_migrated() else "not migrated"
     except SQLAlchemyError:
         return "away"
+
+
+def _workers(service: ServiceDep) -> str:
+    try:
+        with service.database.read() as session:
+            missing = presence.unattended(session)
+    except SQLAlchemyError:
+        return "unknown"
+    return f"nobody works on {', '.join(missing)}" if missing else "ok"
 
 
 def _broker_state(service: ServiceDep) -> str:

@@ -1,4 +1,4 @@
-"""Videos: upload, list, status, analysis, bytes, deletion."""
+"""Videos: upload, list, status, analysis, bytes, deletion. What else is done to a job stands in `control`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from starlette.concurrency import run_in_threadpool
 
 from api import examples
 from api.deps import CallerDep, Service, ServiceDep
+from api.once import Once, OnceDep, respond
 from api.problems import ProblemError, documented, not_found
 from api.schemas import VideoOut, VideoPage, video_out
-from api.uploads import FIELD, receive_file
-from vidlm.domain import JobState
-from vidlm.jobs import life
-from vidlm.jobs.states import ACTIVE
+from api.uploads import FIELD, receive_form
+from api.wishes import wishes_of
+from vidlm.domain import JobState, Priority, to_document
+from vidlm.jobs import control, disposal, intake
+from vidlm.jobs.idempotency import Reply
+from vidlm.jobs.intake import Wishes
+from vidlm.jobs.states import OPEN
 from vidlm.store.blobs import IncomingBlob
 from vidlm.store.columns import new_id
+from vidlm.store.engine import lock_key
 from vidlm.store.keys import Caller
 from vidlm.store.queries import VideoStatus, find_document, find_video, list_videos, video_status
 
@@ -29,7 +34,16 @@ VideoId = Annotated[str, Path(max_length=64, examples=[examples.VIDEO_QUEUED["id
 _FORM: Final = {
     "type": "object",
     "required": [FIELD],
-    "properties": {FIELD: {"type": "string", "format": "binary", "description": "The video file."}},
+    "properties": {
+        FIELD: {"type": "string", "format": "binary", "description": "The video file."},
+        "client_id": {"type": "string", "maxLength": 200, "description": "What you call it; need not be unique."},
+        "priority": {"type": "string", "enum": list(Priority), "default": "normal"},
+        "deadline_s": {
+            "type": "number",
+            "description": "Seconds from now after which the result is of no use: the job then ends `expired`.",
+        },
+        "webhook_url": {"type": "string", "format": "uri", "description": "Told of this video, beside your endpoints."},
+    },
 }
 
 
@@ -47,17 +61,17 @@ _FORM: Final = {
         }
     },
 )
-async def upload_video(request: Request, response: Response, service: ServiceDep, caller: CallerDep) -> VideoOut:
+async def upload_video(request: Request, service: ServiceDep, caller: CallerDep, once: OnceDep) -> JSONResponse:
     """Upload one video as the form's `file`. Once this answers 202 the bytes are durable and a job is queued.
 
     Whatever the file holds is accepted; if it is no video that can be analysed, its job ends `rejected` with a code.
     """
     incoming = await run_in_threadpool(service.blobs.incoming)
     with incoming:
-        filename = await receive_file(request, incoming, service.settings.max_upload_bytes)
-        status = await run_in_threadpool(_accept, service, caller, incoming, filename)
-    response.headers["Location"] = f"/v1/videos/{status.id}"
-    return video_out(status)
+        form = await receive_form(request, incoming, service.settings.max_upload_bytes)
+        wishes = wishes_of(form.filename, form.fields)
+        reply = await run_in_threadpool(_accept, service, caller, once, incoming, wishes)
+    return respond(reply)
 
 
 @router.get(
@@ -138,15 +152,19 @@ def get_content(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> Fi
     )
 
 
-@router.delete("/{video_id}", status_code=204, responses=documented({204: {"description": "Gone"}}, 404, 422))
+@router.delete("/{video_id}", status_code=204, responses=documented({204: {"description": "Gone"}}, 404, 409, 422))
 def delete_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> Response:
-    """Remove the bytes, the frames and every text about a video, and stop whoever works on it. May be repeated."""
+    """Remove the bytes, the frames and every text about a video, and stop whoever works on it. May be repeated.
+
+    409 `legal_hold` for a video that must be kept.
+    """
     with service.database.write() as session:
-        video = find_video(session, caller.tenant_id, video_id)
+        video = find_video(session, caller.tenant_id, video_id, lock=True)
         if video is None:
             raise not_found("video")
-        keys = life.deleted(session, video, actor=caller.key_id) if video.deleted_at is None else []
-    service.blobs.remove(*keys)
+        if video.deleted_at is None:
+            control.deleted(session, video, actor=caller.key_id)
+    disposal.dispose(service.database, service.blobs, video_id)
     return Response(status_code=204)
 
 
@@ -162,7 +180,7 @@ def existing(session: Session, caller: Caller, video_id: str) -> VideoStatus:
 
 def not_ready(status: VideoStatus) -> ProblemError:
     """409: `not_ready` while the job may still get there, `no_analysis` when it ended without a result."""
-    if status.state in ACTIVE:
+    if status.state in OPEN:
         return ProblemError(
             409, "not_ready", f"the analysis is not ready: the job is {status.state}", state=status.state
         )
@@ -171,24 +189,32 @@ def not_ready(status: VideoStatus) -> ProblemError:
     return ProblemError(409, "no_analysis", f"there is no analysis: the job ended {why}", **members)
 
 
-def _accept(service: Service, caller: Caller, incoming: IncomingBlob, filename: str) -> VideoStatus:
+def _accept(service: Service, caller: Caller, once: Once, incoming: IncomingBlob, wishes: Wishes) -> Reply:
     """Bytes first, rows second: a crash in between leaves a file nobody knows, never a row without its file."""
+    sealed = incoming.seal(caller.tenant_id)
+    asked = to_document(wishes) | {"sha256": sealed.sha256}
     video_id = new_id("vid")
-    blob = incoming.commit(video_id)
+
+    def do() -> Reply:
+        lock_key(session, sealed.key)
+        incoming.place(sealed)
+        intake.accept(
+            session, video_id=video_id, tenant_id=caller.tenant_id, actor=caller.key_id, blob=sealed, wishes=wishes
+        )
+        session.flush()
+        return accepted(session, caller, video_id)
+
     try:
         with service.database.write() as session:
-            life.accept(
-                session,
-                video_id=video_id,
-                tenant_id=caller.tenant_id,
-                actor=caller.key_id,
-                filename=filename,
-                blob=blob,
-            )
+            return once(session, asked, do)
     except BaseException:
-        service.blobs.remove(blob.key)
+        disposal.remove_if_unknown(service.database, service.blobs, sealed.key)
         raise
-    with service.database.read() as session:
-        status = video_status(session, caller.tenant_id, video_id)
+
+
+def accepted(session: Session, caller: Caller, video_id: str) -> Reply:
+    """202 and where to look."""
+    status = video_status(session, caller.tenant_id, video_id)
     assert status is not None
-    return status
+    body = video_out(status).model_dump(mode="json")
+    return Reply(202, body, {"Location": f"/v1/videos/{video_id}"})

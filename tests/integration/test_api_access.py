@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from conftest import Api
 from fastapi.testclient import TestClient
 from pydantic import TypeAdapter
 from servers import ValkeyProcess
+from sqlmodel import update
 from test_api_videos import finish, problem, upload
 
 from api import schemas
@@ -20,6 +22,9 @@ from api.main import create_app
 from api.problems import Problem
 from vidlm.config import Settings
 from vidlm.domain import Analysis, Answer
+from vidlm.jobs import presence
+from vidlm.queue import Queue
+from vidlm.store.ledger import Worker
 from vidlm.store.tables import Tenant
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +44,8 @@ def filled(path: str, video_id: str, question_id: str) -> str:
 def body(method: str, path: str) -> dict[str, Any]:
     if method == "post" and path.endswith("questions"):
         return {"json": {"question": "what?"}}
+    if method == "post" and path != "/v1/videos":
+        return {}
     return {"files": {"file": ("a", b"b")}} if method == "post" else {}
 
 
@@ -105,7 +112,17 @@ def test_without_its_database_it_says_so(tmp_path: Path) -> None:
         assert "retry-after" in response.headers
         assert client.get("/healthz").status_code == 200
         ready = client.get("/readyz").json()
-        assert ready["checks"] == {"database": "away", "broker": "not configured"}
+        assert ready["checks"] == {"database": "away", "broker": "not configured", "workers": "unknown"}
+
+
+def test_a_queue_that_nobody_works_on_is_not_ready(api: Api) -> None:
+    assert api.client.get("/readyz").json() == {"status": "ready"}
+    with api.database.write() as session:
+        session.exec(update(Worker).values(seen_at=datetime.now(UTC) - timedelta(seconds=presence.FRESH_S + 1)))
+        presence.arrive(session, [Queue.CPU])
+    response = api.client.get("/readyz")
+    assert problem(response) == (503, "not_ready")
+    assert response.json()["checks"]["workers"] == "nobody works on interactive, gpu"
 
 
 def test_uploads_are_taken_while_the_broker_is_away(api: Api, valkey_server: ValkeyProcess) -> None:
@@ -114,7 +131,7 @@ def test_uploads_are_taken_while_the_broker_is_away(api: Api, valkey_server: Val
     try:
         assert upload(api).status_code == 202
         response = api.client.get("/readyz")
-        assert response.json()["checks"] == {"database": "ok", "broker": "away"}
+        assert response.json()["checks"] == {"database": "ok", "broker": "away", "workers": "ok"}
         assert problem(response) == (503, "not_ready")
     finally:
         valkey_server.start()

@@ -16,7 +16,8 @@ from vidlm.domain import to_document
 from vidlm.errors import MediaError
 from vidlm.jobs import life
 from vidlm.queue import Task
-from vidlm.store.tables import Audit, Job, Outbox, SpanWork, Video
+from vidlm.store.ledger import Audit, Outbox
+from vidlm.store.tables import DEFAULT_TENANT, Job, SpanWork, Video
 
 
 def upload(api: Api, data: bytes = b"hello", name: str = "a.mp4", **more: object) -> httpx.Response:
@@ -106,7 +107,7 @@ def test_odd_names_are_stored_and_never_become_paths(api: Api, name: bytes) -> N
     assert response.status_code == 202, response.text
     shown = response.json()["filename"]
     assert shown == name.decode("utf-8", "replace").replace("\0", "\ufffd") or len(shown) == 255
-    assert [path.name for path in stored_files(api)] == [response.json()["id"]]
+    assert [path.name for path in stored_files(api)] == [f"{hashlib.sha256(b'abc').hexdigest()}.{DEFAULT_TENANT}"]
     content = api.client.get(response.json()["links"]["content"])
     assert content.content == b"abc"
     assert response.json()["id"] in content.headers["content-disposition"]

@@ -14,7 +14,8 @@ from vidlm.jobs import life, outbox
 from vidlm.jobs.claims import Claim, heartbeat, hold, renew
 from vidlm.queue import Task
 from vidlm.store.engine import Database
-from vidlm.store.tables import Job, Outbox, SpanWork
+from vidlm.store.ledger import Outbox
+from vidlm.store.tables import Job, SpanWork
 
 
 def test_of_many_workers_one_wins(database: Database) -> None:

@@ -10,23 +10,13 @@ from sqlmodel import SQLModel, col, select, update
 from vidlm.answer import NOT_FOUND
 from vidlm.domain import Answer, to_document
 from vidlm.errors import LeaseLost, MediaError, ModelError, QuestionError
-from vidlm.jobs import life
+from vidlm.jobs import control, disposal, life
 from vidlm.queue import Task
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
+from vidlm.store.ledger import Audit, Outbox
 from vidlm.store.queries import find_conversation, find_document, segments_of, turns_before
-from vidlm.store.tables import (
-    DEFAULT_TENANT,
-    AnalysisRow,
-    Audit,
-    FlagRow,
-    Job,
-    Outbox,
-    Question,
-    SegmentRow,
-    SpanWork,
-    Video,
-)
+from vidlm.store.tables import DEFAULT_TENANT, AnalysisRow, FlagRow, Job, Question, SegmentRow, SpanWork, Video
 
 
 def job_now(database: Database, job_id: str) -> Job:
@@ -251,9 +241,7 @@ def test_deletion_leaves_a_tombstone_and_nothing_else(database: Database) -> Non
         life.ask(session, tenant_id=DEFAULT_TENANT, video_id=job.video_id, text="a secret question")
     with database.write() as session:
         video = session.get_one(Video, job.video_id)
-        keys = life.deleted(session, video, actor="key_test")
-        sha256 = video.sha256
-    assert keys == [f"blobs/{job.video_id[-2:]}/{job.video_id}", f"work/{job.id}", f"tokens/{sha256[:2]}/{sha256}"]
+        control.deleted(session, video, actor="key_test")
     with database.read() as session:
         for table in (AnalysisRow, FlagRow, SegmentRow, SpanWork, Question, Outbox):
             assert session.exec(select(table)).all() == []
@@ -272,7 +260,7 @@ def test_deletion_fences_off_whoever_is_at_work(database: Database) -> None:
     job = accepted(database)
     held = must_take(database, Task.PREPARE, job.id)
     with database.write() as session:
-        life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
+        control.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
     with pytest.raises(LeaseLost), database.write() as session:
         life.prepared(session, held, document={}, work_folder="w", duration_s=1.0, spans=[(0, 1)])
     assert take(database, Task.PREPARE, job.id) is None
@@ -281,20 +269,18 @@ def test_deletion_fences_off_whoever_is_at_work(database: Database) -> None:
 def test_files_written_late_are_purged_as_well(database: Database, tmp_path: Path) -> None:
     job = accepted(database)
     with database.write() as session:
-        keys = life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
+        control.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
     store = BlobStore(tmp_path)
-    store.remove(*keys)
+    assert disposal.dispose(database, store, job.video_id)
     late = store.path(store.new_work_folder(job.id, 1)) / "proxy.mp4"
     late.write_bytes(b"too late")
     with database.read() as session:
-        assert life.unpurged(session, quiet_s=60) == []  # its writer may still be at it
-        assert life.unpurged(session, quiet_s=-1) == [(job.video_id, keys)]
-    assert store.remove(*keys)
+        assert disposal.unpurged(session, quiet_s=60) == []  # its writer may still be at it
+        assert disposal.unpurged(session, quiet_s=-1) == [job.video_id]
+    assert disposal.dispose(database, store, job.video_id, final=True)
     assert not late.exists()
-    with database.write() as session:
-        life.purged(session, job.video_id)
     with database.read() as session:
-        assert life.unpurged(session, quiet_s=-1) == []
+        assert disposal.unpurged(session, quiet_s=-1) == []
 
 
 def test_nothing_is_due_before_its_time(database: Database) -> None:

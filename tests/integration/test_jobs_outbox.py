@@ -9,7 +9,7 @@ from sqlmodel import update
 from vidlm.jobs import outbox
 from vidlm.queue import Queue, Task
 from vidlm.store.engine import Database
-from vidlm.store.tables import Outbox
+from vidlm.store.ledger import Outbox
 
 
 def sent_long_ago(database: Database) -> None:

@@ -24,7 +24,7 @@ from vidlm.answer import answer_question
 from vidlm.config import Settings
 from vidlm.domain import FrameBatch, Segment
 from vidlm.errors import ModelError, ToolError
-from vidlm.jobs import life
+from vidlm.jobs import control, disposal, life
 from vidlm.model import scheduler
 from vidlm.model.embeddings import TokenStore
 from vidlm.model.engine import Engine
@@ -585,6 +585,6 @@ def test_a_worker_keeps_the_tokens_of_each_window_until_the_video_is_deleted(run
     shutil.move(tokens.with_name("elsewhere"), tokens)
 
     with runtime.database.write() as session:
-        keys = life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
-    assert runtime.blobs.remove(*keys)
+        control.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
+    assert disposal.dispose(runtime.database, runtime.blobs, job.video_id)
     assert kept_tokens(runtime) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vidlm.store.blobs import STALE_INCOMING_S, BlobStore, work_root
+from vidlm.store.blobs import BlobStore, work_root
 
 
 def files(root: Path) -> list[Path]:
@@ -22,7 +22,9 @@ def test_what_is_written_is_what_is_kept(tmp_path: Path) -> None:
     with store.incoming() as incoming:
         for part in parts:
             incoming.write(part)
-        blob = incoming.commit("vid_1")
+        blob = incoming.seal("ten_1")
+        assert not store.path(blob.key).exists()
+        incoming.place(blob)
     whole = b"".join(parts)
     assert store.path(blob.key).read_bytes() == whole
     assert (blob.sha256, blob.size_bytes) == (hashlib.sha256(whole).hexdigest(), len(whole))
@@ -77,7 +79,7 @@ def test_old_unfinished_uploads_are_swept_and_young_ones_are_not(tmp_path: Path)
     incoming.mkdir()
     (incoming / "young").write_bytes(b"x")
     (incoming / "old").write_bytes(b"x")
-    long_ago = time.time() - STALE_INCOMING_S - 1
+    long_ago = time.time() - 61
     os.utime(incoming / "old", (long_ago, long_ago))
-    assert store.remove_stale_incoming() == 1
+    assert store.remove_stale_incoming(older_than_s=60) == 1
     assert [path.name for path in files(tmp_path)] == ["young"]

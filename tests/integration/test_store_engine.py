@@ -13,7 +13,8 @@ from vidlm.errors import StorageError
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database, clock, migrate
 from vidlm.store.keys import any_key, create_key, find_caller
-from vidlm.store.tables import DEFAULT_TENANT, ApiKey, Audit, FlagRow, Job, Tenant, Video
+from vidlm.store.ledger import Audit
+from vidlm.store.tables import DEFAULT_TENANT, ApiKey, FlagRow, Job, Tenant, Video
 
 
 def video(**values: object) -> Video:
@@ -68,12 +69,12 @@ def test_an_exception_takes_everything_back(database: Database) -> None:
     [
         video(tenant_id="ten_nobody"),
         video(size_bytes=-1),
-        video(blob=None),
+        video(sha256=""),
         Job(tenant_id=DEFAULT_TENANT, video_id="vid_none", pipeline_version="1"),
         FlagRow(tenant_id=DEFAULT_TENANT, job_id="j", policy_id="p", start_s=2, end_s=1, score=0.5, severity="low",
                 action="review"),
     ],
-    ids=["unknown tenant", "negative size", "a blob lost", "unknown video", "backward interval"],
+    ids=["unknown tenant", "negative size", "a blob without a digest", "unknown video", "backward interval"],
 )  # fmt: skip
 def test_nonsense_never_gets_in(database: Database, row: Video | Job | FlagRow) -> None:
     with pytest.raises(IntegrityError), database.write() as session:

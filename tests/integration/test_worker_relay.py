@@ -13,15 +13,16 @@ from sqlmodel import select, update
 
 from vidlm.config import Settings
 from vidlm.errors import SettingsError
-from vidlm.jobs import life
-from vidlm.queue import CONSUME_ORDER, Queue, Task, broker_app, connect, waiting, wake
+from vidlm.jobs import control, disposal
+from vidlm.queue import CONSUME_ORDER, Queue, Task, broker_app, connect, tasks_of, waiting, wake
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
-from vidlm.store.tables import Job, Outbox, Video
+from vidlm.store.ledger import Outbox
+from vidlm.store.tables import DEFAULT_TENANT, Job, Video
 from workers.app import worker_app
 from workers.relay import BROKER_ERRORS, relay_once
 from workers.runtime import Runtime
-from workers.sweeper import remove_unknown_blobs, sweep_once
+from workers.sweeper import sweep_once
 from workers.watchdog import is_stuck
 
 
@@ -74,7 +75,7 @@ def test_the_sweeper_ends_poison_and_purges_the_deleted(database: Database, redi
     poison, gone = accepted(database), accepted(database)
     must_take(database, Task.PREPARE, poison.id, lease_s=0.01)
     with database.write() as session:
-        life.deleted(session, session.get_one(Video, gone.video_id), actor="key_test")
+        control.deleted(session, session.get_one(Video, gone.video_id), actor="key_test")
     late = tmp_path / f"work/{gone.id}/1"
     late.mkdir(parents=True)
     time.sleep(0.1)
@@ -95,7 +96,7 @@ def test_whoever_waits_for_an_answer_is_served_first(redis_url: str, tmp_path: P
     def note(target_id: str) -> None:
         served.append(target_id)
 
-    for task in Task:  # the real names, with bodies that only note who was called
+    for task in tasks_of(*CONSUME_ORDER):  # the real names, with bodies that only note who was called
         app.tasks.pop(task.value)
         app.task(name=task.value)(note)
     for number in range(3):
@@ -145,11 +146,15 @@ def test_the_watchdog_knows_silence_from_idleness(database: Database, database_u
 def test_files_nobody_knows_are_removed(database: Database, tmp_path: Path) -> None:
     """An API process may die between storing bytes and saying whose they are."""
     blobs = BlobStore(tmp_path)
-    known = accepted(database).video_id
-    for video_id in (known, "vid_unknown"):
+    keys = []
+    for data in (b"known", b"unknown"):
         with blobs.incoming() as incoming:
-            incoming.write(b"abc")
-            incoming.commit(video_id)
-    assert remove_unknown_blobs(database, blobs, older_than_s=60) == 0  # its row may be on the way
-    assert remove_unknown_blobs(database, blobs, older_than_s=-1) == 1
-    assert list(blobs.ids(older_than_s=-1)) == [known]
+            incoming.write(data)
+            incoming.place(sealed := incoming.seal(DEFAULT_TENANT))
+            keys.append(sealed.key)
+    job = accepted(database)
+    with database.write() as session:
+        session.get_one(Video, job.video_id).blob = keys[0]
+    assert disposal.remove_unknown(database, blobs, older_than_s=60) == 0  # its row may be on the way
+    assert disposal.remove_unknown(database, blobs, older_than_s=-1) == 1
+    assert list(blobs.keys(older_than_s=-1)) == keys[:1]

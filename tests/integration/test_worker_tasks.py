@@ -16,7 +16,7 @@ import vidlm
 from vidlm import preparation, prompts
 from vidlm.answer import HISTORY_MOST
 from vidlm.domain import Answer, to_document
-from vidlm.jobs import life
+from vidlm.jobs import control, disposal, life
 from vidlm.jobs.claims import Claim
 from vidlm.moderation.policies import load_policies
 from vidlm.queue import Task
@@ -197,7 +197,7 @@ def test_the_decoder_of_a_video_that_is_deleted_is_ended(
 
     def delete(session: Session, held: Claim, share: float) -> None:
         shares.append(share)
-        life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
+        control.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
         preparing(session, held, share)
 
     monkeypatch.setattr(life, "preparing", delete)
@@ -215,8 +215,8 @@ def test_a_video_deleted_under_the_workers_hands_leaves_nothing(
     def prepare_and_delete(source: Path, *arguments: Any, **named: Any) -> preparation.Prepared:
         prepared = prepare(source, *arguments, **named)
         with runtime.database.write() as session:
-            keys = life.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
-        runtime.blobs.remove(*keys)
+            control.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
+        disposal.dispose(runtime.database, runtime.blobs, job.video_id)
         return prepared
 
     monkeypatch.setattr(preparation, "prepare", prepare_and_delete)

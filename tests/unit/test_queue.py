@@ -1,10 +1,11 @@
 """Names on the wire."""
 
-from vidlm.queue import CONSUME_ORDER, Queue, Task
+from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
 
 
 def test_every_task_has_a_queue_and_every_queue_a_place() -> None:
-    assert {task.queue for task in Task} == set(Queue) == set(CONSUME_ORDER)
+    assert {task.queue for task in Task} == set(Queue) == {*CONSUME_ORDER, Queue.WEBHOOK}
+    assert {task for queue in Queue for task in tasks_of(queue)} == set(Task)
 
 
 def test_whoever_waits_for_an_answer_comes_first() -> None:

@@ -1,8 +1,9 @@
 """Who works on what: a claim is a lease on a row and a token that fences off everybody who held it before.
 
-    claim()    one UPDATE; whoever changes the row wins, the token grows, the attempt is counted
-    renew()    the heartbeat: the lease is pushed on while the work goes on
-    hold()     first line of every transaction that saves: the row, locked, if the claim is still the newest
+    claim()        one UPDATE; whoever changes the row wins, the token grows, the attempt is counted
+    claim_next()   the same for whichever unit is the most urgent
+    renew()        the heartbeat: the lease is pushed on while the work goes on
+    hold()         first line of every transaction that saves: the row, locked, if the claim is still the newest
 
 Knows rows and leases, not what the work is. Each claim also keeps the unit's outbox row due when the lease ends,
 so that a worker that dies is replaced without anybody noticing it died.
@@ -11,28 +12,36 @@ so that a worker that dies is replaced without anybody noticing it died.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy import exists, or_, update
+from sqlalchemy import ColumnElement, exists, or_, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from vidlm.domain import JobState, WorkState
 from vidlm.errors import LeaseLost
-from vidlm.jobs import outbox
+from vidlm.jobs import events, outbox
 from vidlm.queue import Task
 from vidlm.store.engine import Database, clock
+from vidlm.store.hooks import Delivery
 from vidlm.store.tables import Claimable, Job, Question, SpanWork
 
 log = structlog.get_logger(__name__)
 
 MAX_WORK_S: Final = 3600.0
 """A heartbeat stops after this long: work that hangs loses its lease like work that died."""
+
+LOOK_EVERY_S: Final = 2.0
+"""How often a heartbeat looks, between two renewals, whether its work is still wanted."""
+
+WEBHOOK_ATTEMPTS: Final = 9
+"""A receiver that is away for a day is still told (`vidlm.jobs.webhooks`)."""
 
 U = TypeVar("U", bound=Claimable)
 
@@ -51,7 +60,13 @@ STAGES: Final = {
     Task.ANALYZE_SPAN: Stage(SpanWork, WorkState.WAITING.value, WorkState.RUNNING.value),
     Task.FINISH: Stage(Job, JobState.FINISHING.value, JobState.FINISHING.value),
     Task.ANSWER: Stage(Question, WorkState.WAITING.value, WorkState.RUNNING.value),
+    Task.DELIVER: Stage(Delivery, WorkState.WAITING.value, WorkState.RUNNING.value),
 }
+
+
+def attempts_of(task: Task, usual: int) -> int:
+    """How often a unit of `task` is tried at most."""
+    return WEBHOOK_ATTEMPTS if task is Task.DELIVER else usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +102,61 @@ def claim(session: Session, task: Task, target_id: str, *, lease_s: float, max_a
         .returning(col(table.token), col(table.attempts))
         .execution_options(synchronize_session=False)
     )
-    if table is SpanWork:  # a span of a job that failed or was deleted is nobody's work any more
-        statement = statement.where(
-            exists().where(col(Job.id) == col(SpanWork.job_id), col(Job.state) == JobState.ANALYZING.value)
-        )
+    if table is SpanWork:
+        statement = statement.where(_job_is_analyzed())
     row = session.exec(statement).one_or_none()
     if row is None:
         return None
     outbox.postpone(session, task, target_id, now + timedelta(seconds=lease_s))
+    if task is Task.PREPARE:
+        job = session.get_one(Job, target_id, populate_existing=True)
+        job.started_at = job.started_at or now
+        events.state_told(session, job)
     return Claim(task, target_id, token=row.token, attempt=row.attempts)
+
+
+def claim_next(session: Session, tasks: Sequence[Task], *, lease_s: float, max_attempts: int) -> Claim | None:
+    """Claim the most urgent unit of any of `tasks` (`vidlm.jobs.turns`), or None where nothing is to be done.
+
+    Of units that are equally urgent, those of the task named first go first.
+    """
+    now = clock(session)
+    heads = [
+        (head.priority, number, head.turn, head.id, task)
+        for number, task in enumerate(tasks)
+        for head in _heads(session, STAGES[task], now, max_attempts)
+    ]
+    for _, _, _, target_id, task in sorted(heads):
+        held = claim(session, task, target_id, lease_s=lease_s, max_attempts=max_attempts)
+        if held is not None:
+            return held
+    return None
+
+
+def _heads(session: Session, stage: Stage, now: datetime, max_attempts: int) -> list[Claimable]:
+    """The first unit in line, and the first one whose worker was lost; none that another worker is just claiming."""
+    table = stage.table
+    runnable = (
+        (
+            col(table.state) == stage.waiting,
+            col(table.lease_until).is_(None),
+            or_(col(table.not_before).is_(None), col(table.not_before) <= now),
+        ),
+        (col(table.state) == stage.running, col(table.lease_until) < now),
+    )
+    found: list[Claimable] = []
+    for where in runnable:
+        query = select(table).where(*where, col(table.attempts) < max_attempts)
+        if table is SpanWork:
+            query = query.where(_job_is_analyzed())
+        first = query.order_by(col(table.priority), col(table.turn), col(table.id)).limit(1)
+        found += session.exec(first.with_for_update(skip_locked=True, of=table)).all()
+    return found
+
+
+def _job_is_analyzed() -> ColumnElement[bool]:
+    """A span of a job that failed or was deleted is nobody's work any more."""
+    return exists().where(col(Job.id) == col(SpanWork.job_id), col(Job.state) == JobState.ANALYZING.value)
 
 
 def renew(session: Session, held: Claim, lease_s: float) -> None:
@@ -113,6 +174,15 @@ def renew(session: Session, held: Claim, lease_s: float) -> None:
     outbox.postpone(session, held.task, held.target_id, until)
 
 
+def check(session: Session, held: Claim) -> None:
+    """Raises `LeaseLost` when the claim is not the newest any more or the work has ended; changes nothing."""
+    stage = STAGES[held.task]
+    table = stage.table
+    ours = (col(table.id) == held.target_id, col(table.token) == held.token, col(table.state) == stage.running)
+    if session.exec(select(table.id).where(*ours)).first() is None:
+        raise LeaseLost(f"{held.task} {held.target_id} is nobody's now, or somebody else's")
+
+
 def hold(session: Session, held: Claim, table: type[U]) -> U:
     """The claimed row, locked until the transaction ends. Raises `LeaseLost` when a newer claim exists."""
     row = session.get(table, held.target_id, with_for_update=True, populate_existing=True)
@@ -123,17 +193,23 @@ def hold(session: Session, held: Claim, table: type[U]) -> U:
 
 @contextmanager
 def heartbeat(database: Database, held: Claim, lease_s: float) -> Iterator[threading.Event]:
-    """Renew the lease three times as often as it ends while the block runs. The event is set once the lease is lost."""
+    """Renew the lease three times as often as it ends while the block runs. The event is set once the lease is lost,
+    or `LOOK_EVERY_S` after nobody wants the work any more."""
     done, lost = threading.Event(), threading.Event()
 
     def beat() -> None:
-        every_s = lease_s / 3
-        for _ in range(int(MAX_WORK_S / every_s) + 1):
-            if done.wait(every_s):
+        renewed_s = begun_s = time.monotonic()
+        while time.monotonic() - begun_s < MAX_WORK_S:
+            if done.wait(min(LOOK_EVERY_S, lease_s / 3)):
                 return
             try:
-                with database.write() as session:
-                    renew(session, held, lease_s)
+                if time.monotonic() - renewed_s >= lease_s / 3 - 0.01:
+                    with database.write() as session:
+                        renew(session, held, lease_s)
+                    renewed_s = time.monotonic()
+                else:
+                    with database.read() as session:
+                        check(session, held)
             except LeaseLost:
                 lost.set()
                 return

@@ -1,11 +1,12 @@
-"""What happens to a video from acceptance to deletion, each step one function to be called inside ONE transaction.
+"""What workers make of a job, each step one function to be called inside ONE transaction.
 
-    accept -> prepared -> span_analyzed ... span_analyzed (the last one) -> finished
-              gave_up: to be tried again, or the end                          deleted
+    prepared -> span_analyzed ... span_analyzed (the last one) -> finished
+    gave_up: to be tried again, or the end
     ask    -> answered
 
-Knows the rows; not the files, the model or HTTP. The caller commits, so a result and everything that follows from it
-become true together. Everything a worker calls begins with `hold`, and raises `LeaseLost` when it is too late.
+How a job comes in stands in `intake`, what its owner does to it in `control`. Knows the rows; not the files, the model
+or HTTP. The caller commits, so a result and everything that follows from it become true together. Everything a worker
+calls begins with `hold`, and raises `LeaseLost` when it is too late.
 """
 
 from __future__ import annotations
@@ -15,52 +16,21 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, func
+from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
-from vidlm.domain import PIPELINE_VERSION, Analysis, Answer, JobState, Segment, WorkState, to_document
+from vidlm.domain import Analysis, Answer, JobState, Priority, Segment, WorkState, to_document
 from vidlm.errors import InputError, LeaseLost, VidlmError
-from vidlm.jobs import outbox
+from vidlm.jobs import events, outbox, turns
 from vidlm.jobs.claims import STAGES, Claim, hold
-from vidlm.jobs.states import ACTIVE, backoff_s, checked
+from vidlm.jobs.states import ACTIVE, backoff_s
 from vidlm.queue import Task
-from vidlm.store.blobs import StoredBlob, blob_key, tokens_root, work_root
 from vidlm.store.columns import new_id
 from vidlm.store.engine import clock
-from vidlm.store.tables import (
-    AnalysisRow,
-    Audit,
-    Claimable,
-    FlagRow,
-    Job,
-    Question,
-    SegmentRow,
-    SpanWork,
-    Video,
-)
+from vidlm.store.tables import AnalysisRow, Claimable, FlagRow, Job, Question, SegmentRow, SpanWork
 
 WORKER_LOST: Final = "worker_lost"
 """The code of work that took its worker down on every attempt."""
-
-
-def accept(session: Session, *, video_id: str, tenant_id: str, actor: str, filename: str, blob: StoredBlob) -> Job:
-    """A stored upload becomes a video, a job and a wake-up; after the commit it can be answered 202."""
-    session.add(
-        Video(
-            id=video_id,
-            tenant_id=tenant_id,
-            filename=filename,
-            sha256=blob.sha256,
-            size_bytes=blob.size_bytes,
-            blob=blob.key,
-        )
-    )
-    session.flush()
-    job = Job(tenant_id=tenant_id, video_id=video_id, pipeline_version=PIPELINE_VERSION)
-    session.add(job)
-    session.add(Audit(tenant_id=tenant_id, actor=actor, event="video.accepted", target_id=video_id))
-    outbox.owe(session, Task.PREPARE, job.id, tenant_id)
-    return job
 
 
 def preparing(session: Session, held: Claim, share: float) -> None:
@@ -79,13 +49,23 @@ def prepared(
 ) -> None:
     """The proxy is there: plan its spans `[first, last)` of windows and wake a worker for each."""
     job = hold(session, held, Job)
-    job.state = checked(job.state, JobState.ANALYZING)
+    job.prepared_at = clock(session)
     job.prepared, job.work_folder, job.duration_s = document, work_folder, duration_s
     job.prepared_share, job.spans_total, job.spans_done = 1.0, len(spans), 0
-    _let_go(job)
+    let_go(job)
+    events.moved(session, job, JobState.ANALYZING)
     outbox.settle(session, held.task, held.target_id)
+    turn = turns.next_turn(session, SpanWork, (WorkState.WAITING.value,), job.tenant_id, job.priority)
     for index, (first, last) in enumerate(spans):
-        span = SpanWork(tenant_id=job.tenant_id, job_id=job.id, index=index, first_window=first, last_window=last)
+        span = SpanWork(
+            tenant_id=job.tenant_id,
+            job_id=job.id,
+            index=index,
+            first_window=first,
+            last_window=last,
+            priority=job.priority,
+            turn=turn + index,
+        )
         session.add(span)
         outbox.owe(session, Task.ANALYZE_SPAN, span.id, job.tenant_id)
 
@@ -97,40 +77,40 @@ def span_analyzed(session: Session, held: Claim, segments: Sequence[Segment]) ->
         raise LeaseLost("the job has ended meanwhile")
     span = hold(session, held, SpanWork)
     span.state = WorkState.DONE.value
-    _let_go(span)
+    let_go(span)
     outbox.settle(session, held.task, held.target_id)
     session.add_all(_segment_row(segment, span) for segment in segments)
     session.flush()
     done = (col(SpanWork.job_id) == job.id, col(SpanWork.state) == WorkState.DONE.value)
     job.spans_done = session.exec(select(func.count()).select_from(SpanWork).where(*done)).one()
     if job.spans_done == job.spans_total:
-        job.state = checked(job.state, JobState.FINISHING)
+        job.analyzed_at = clock(session)
+        events.moved(session, job, JobState.FINISHING)
         outbox.owe(session, Task.FINISH, job.id, job.tenant_id)
 
 
 def finished(session: Session, held: Claim, analysis: Analysis) -> None:
     """The document and its flags are kept and the job is `ready`, all at once and once only."""
     job = hold(session, held, Job)
-    job.state = checked(job.state, JobState.READY)
     job.verdict_action, job.verdict_reason = analysis.verdict.action.value, analysis.verdict.reason
     job.toy_model = analysis.provenance.toy_model
-    job.finished_at = clock(session)
-    _let_go(job)
+    let_go(job)
     outbox.settle(session, held.task, held.target_id)
     session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=to_document(analysis)))
+    events.moved(session, job, JobState.READY)
     for flag in analysis.flags:
-        session.add(
-            FlagRow(
-                tenant_id=job.tenant_id,
-                job_id=job.id,
-                policy_id=flag.policy_id,
-                start_s=flag.start_s,
-                end_s=flag.end_s,
-                score=flag.score,
-                severity=flag.severity.value,
-                action=flag.action.value,
-            )
+        row = FlagRow(
+            tenant_id=job.tenant_id,
+            job_id=job.id,
+            policy_id=flag.policy_id,
+            start_s=flag.start_s,
+            end_s=flag.end_s,
+            score=flag.score,
+            severity=flag.severity.value,
+            action=flag.action.value,
         )
+        session.add(row)
+        events.flag_told(session, job, row)
 
 
 def ask(session: Session, *, tenant_id: str, video_id: str, text: str, conversation_id: str | None = None) -> Question:
@@ -140,7 +120,13 @@ def ask(session: Session, *, tenant_id: str, video_id: str, text: str, conversat
     """
     if conversation_id is None:
         conversation_id = new_id("cnv")
-    question = Question(tenant_id=tenant_id, video_id=video_id, text=text, conversation_id=conversation_id)
+    question = Question(
+        tenant_id=tenant_id,
+        video_id=video_id,
+        text=text,
+        conversation_id=conversation_id,
+        turn=turns.next_turn(session, Question, (WorkState.WAITING.value,), tenant_id, Priority.NORMAL.rank),
+    )
     session.add(question)
     outbox.owe(session, Task.ANSWER, question.id, tenant_id)
     return question
@@ -150,7 +136,7 @@ def answered(session: Session, held: Claim, answer: Answer) -> None:
     """The answer document is kept."""
     question = hold(session, held, Question)
     question.state, question.answer = WorkState.DONE.value, to_document(answer)
-    _let_go(question)
+    let_go(question)
     outbox.settle(session, held.task, held.target_id)
 
 
@@ -172,6 +158,8 @@ def gave_up(session: Session, held: Claim, error: Exception, *, max_attempts: in
         return WorkState.FAILED.value
     again_at = clock(session) + timedelta(seconds=backoff_s(held.attempt, random.random()))
     unit.state, unit.lease_until, unit.not_before = STAGES[held.task].waiting, None, again_at
+    if isinstance(unit, Job) and held.task is Task.PREPARE:
+        events.state_told(session, unit)
     outbox.postpone(session, held.task, held.target_id, again_at)
     return WorkState.WAITING.value
 
@@ -198,52 +186,6 @@ def end_exhausted(session: Session, task: Task, *, max_attempts: int) -> list[st
     return ended
 
 
-def deleted(session: Session, video: Video, *, actor: str) -> list[str]:
-    """Remove every text and result of `video`, leave a tombstone, fence off whoever is at work.
-
-    Returns the keys of the files to remove. They go after the commit; the sweeper makes sure of it (`unpurged`).
-    """
-    job = session.exec(select(Job).where(Job.video_id == video.id).with_for_update()).one()
-    keys = _file_keys(video.id, video.sha256, job.id)
-    spans = list(session.exec(select(SpanWork.id).where(SpanWork.job_id == job.id)).all())
-    questions = list(session.exec(select(Question.id).where(Question.video_id == video.id)).all())
-    for table in (FlagRow, SegmentRow, AnalysisRow, SpanWork):
-        session.exec(delete(table).where(col(table.job_id) == job.id))
-    session.exec(delete(Question).where(col(Question.video_id) == video.id))
-    outbox.settle_all(session, [job.id, *spans, *questions])
-    job.state = checked(job.state, JobState.DELETED)
-    job.token += 1
-    job.prepared = job.verdict_action = job.verdict_reason = job.error_code = job.error_detail = None
-    job.work_folder = job.duration_s = None
-    job.spans_done = job.spans_total = 0
-    _let_go(job)
-    video.filename = video.blob = None
-    video.deleted_at = clock(session)
-    session.add(Audit(tenant_id=video.tenant_id, actor=actor, event="video.deleted", target_id=video.id))
-    return keys
-
-
-def unpurged(session: Session, *, quiet_s: float) -> list[tuple[str, list[str]]]:
-    """Videos deleted `quiet_s` ago or earlier whose files nobody has seen gone: (video id, keys).
-
-    The delay lets a worker that was at work lose its lease first, so that nothing it still writes is left behind.
-    """
-    before = clock(session) - timedelta(seconds=quiet_s)
-    rows = session.exec(
-        select(Video.id, Video.sha256, Job.id)
-        .join(Job, col(Job.video_id) == col(Video.id))
-        .where(col(Video.purged_at).is_(None), col(Video.deleted_at) < before)
-        .limit(outbox.BATCH)
-    ).all()
-    return [(video_id, _file_keys(video_id, sha256, job_id)) for video_id, sha256, job_id in rows]
-
-
-def purged(session: Session, video_id: str) -> None:
-    """Every file of a deleted video is gone."""
-    video = session.get_one(Video, video_id)
-    video.purged_at = clock(session)
-
-
 def _lock_job_of_span(session: Session, span_id: str) -> Job | None:
     """A span's job, locked. Jobs are locked before spans, spans before wake-ups, everywhere: no deadlock."""
     job_id = session.exec(select(SpanWork.job_id).where(SpanWork.id == span_id)).first()
@@ -253,31 +195,37 @@ def _lock_job_of_span(session: Session, span_id: str) -> Job | None:
 def _end(session: Session, task: Task, unit: Claimable, end: WorkState, *, code: str, detail: str) -> None:
     """The unit ends as `end`; where it is a span, so does its job, and nothing else of the job is owed."""
     outbox.settle(session, task, unit.id)
-    _let_go(unit)
+    let_go(unit)
     unit.error_code, unit.error_detail = code, detail
     if isinstance(unit, Job):
-        unit.state = checked(unit.state, JobState(end.value))
-        unit.finished_at = clock(session)
+        events.moved(session, unit, JobState(end.value))
         return
     unit.state = end.value
     if isinstance(unit, SpanWork):
         job = session.get_one(Job, unit.job_id, with_for_update=True)
         if JobState(job.state) in ACTIVE:
-            job.state = checked(job.state, JobState(end.value))
-            job.error_code, job.error_detail, job.finished_at = code, detail, clock(session)
-        spans = session.exec(select(SpanWork.id).where(SpanWork.job_id == job.id)).all()
-        outbox.settle_all(session, spans)
+            job.error_code, job.error_detail = code, detail
+            events.moved(session, job, JobState(end.value))
+        drop_spans(session, job)
 
 
-def _let_go(unit: Claimable) -> None:
+def drop_spans(session: Session, job: Job) -> None:
+    """The spans of a job that has ended are nobody's work any more; whoever is at one of them is fenced off."""
+    open_states = (WorkState.WAITING.value, WorkState.RUNNING.value)
+    dropped = session.exec(
+        update(SpanWork)
+        .where(col(SpanWork.job_id) == job.id, col(SpanWork.state).in_(open_states))
+        .values(state=WorkState.CANCELLED.value, token=col(SpanWork.token) + 1, lease_until=None, not_before=None)
+        .returning(col(SpanWork.id))
+        .execution_options(synchronize_session=False)
+    ).all()
+    outbox.settle_all(session, [row.id for row in dropped])
+
+
+def let_go(unit: Claimable) -> None:
     """No lease any more, and a fresh count of attempts for the next stage."""
     unit.lease_until = unit.not_before = None
     unit.attempts = 0
-
-
-def _file_keys(video_id: str, sha256: str, job_id: str) -> list[str]:
-    """What the same bytes uploaded twice share goes with the first of them: it can be made again."""
-    return [blob_key(video_id), work_root(job_id), tokens_root(sha256)]
 
 
 def _segment_row(segment: Segment, span: SpanWork) -> SegmentRow:

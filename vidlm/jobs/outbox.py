@@ -7,7 +7,7 @@ sent_at unset, due_at ahead    a worker holds the unit, or it waits for its next
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,9 +15,9 @@ from typing import Final
 from sqlalchemy import ColumnElement, delete, func, update
 from sqlmodel import Session, col, select
 
-from vidlm.queue import Queue, Task
+from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
 from vidlm.store.engine import clock
-from vidlm.store.tables import Outbox
+from vidlm.store.ledger import Outbox
 
 BATCH: Final = 200
 GRACE_S: Final = 10.0
@@ -48,27 +48,28 @@ def settle(session: Session, task: Task, target_id: str) -> None:
     session.exec(delete(Outbox).where(_is(task, target_id)))
 
 
-def settle_all(session: Session, target_ids: Sequence[str]) -> None:
+def settle_all(session: Session, target_ids: Iterable[str]) -> None:
     """Nothing is owed to any of these units any more."""
-    session.exec(delete(Outbox).where(col(Outbox.target_id).in_(target_ids)))
+    session.exec(delete(Outbox).where(col(Outbox.target_id).in_(list(target_ids))))
 
 
-def any_due(session: Session) -> bool:
+def any_due(session: Session, queues: Sequence[Queue] = CONSUME_ORDER) -> bool:
     """Whether `take_due` would find something; costs no lock."""
-    return session.exec(select(Outbox.id).where(*_unsent(clock(session))).limit(1)).first() is not None
+    query = select(Outbox.id).where(*_unsent(clock(session), queues)).limit(1)
+    return session.exec(query).first() is not None
 
 
-def take_due(session: Session) -> list[Due]:
-    """Mark up to `BATCH` due wake-ups as sent and return them, oldest first; several relays take different ones.
+def take_due(session: Session, queues: Sequence[Queue] = CONSUME_ORDER, limit: int = BATCH) -> list[Due]:
+    """Mark up to `limit` due wake-ups as sent and return them, oldest first; several relays take different ones.
 
     They are sent after the commit. Should the relay die in between, `resend_lost` finds out.
     """
     now = clock(session)
     rows = session.exec(
         select(Outbox)
-        .where(*_unsent(now))
+        .where(*_unsent(now, queues))
         .order_by(col(Outbox.due_at), col(Outbox.id))
-        .limit(BATCH)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
     for row in rows:
@@ -88,7 +89,7 @@ def resend_lost(session: Session, queue: Queue, waiting: int) -> int:
     oldest of them, was lost (a flush, a crash). So a long queue is never flooded with copies of what it holds.
     """
     sent = (
-        col(Outbox.task).in_([task.value for task in Task if task.queue is queue]),
+        col(Outbox.task).in_(tasks_of(queue)),
         col(Outbox.sent_at).is_not(None),
     )
     missing = session.exec(select(func.count()).select_from(Outbox).where(*sent)).one() - waiting
@@ -103,9 +104,8 @@ def resend_lost(session: Session, queue: Queue, waiting: int) -> int:
 
 def waits_since(session: Session, queues: Sequence[Queue], seconds: float) -> bool:
     """Whether a wake-up sent to one of `queues` has not been answered for `seconds`."""
-    tasks = [task.value for task in Task if task.queue in queues]
     before = clock(session) - timedelta(seconds=seconds)
-    query = select(Outbox.id).where(col(Outbox.task).in_(tasks), col(Outbox.sent_at) < before)
+    query = select(Outbox.id).where(col(Outbox.task).in_(tasks_of(*queues)), col(Outbox.sent_at) < before)
     return session.exec(query.limit(1)).first() is not None
 
 
@@ -113,5 +113,6 @@ def _is(task: Task, target_id: str) -> ColumnElement[bool]:
     return (col(Outbox.task) == task.value) & (col(Outbox.target_id) == target_id)
 
 
-def _unsent(now: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return col(Outbox.sent_at).is_(None), col(Outbox.due_at) <= now
+def _unsent(now: datetime, queues: Sequence[Queue]) -> tuple[ColumnElement[bool], ...]:
+    ours = col(Outbox.task).in_(tasks_of(*queues))
+    return col(Outbox.sent_at).is_(None), col(Outbox.due_at) <= now, ours

@@ -1,8 +1,9 @@
 """Uploaded bytes on the local disk: nothing half written is visible, and what was acknowledged survives a power cut.
 
-Knows files and digests; knows no table and no tenant. A blob's name is made here and holds nothing a client sent.
+Knows files and digests; knows no table. A blob's name is made here and holds nothing a client sent: the digest of its
+bytes and whose they are, so that the same bytes of one tenant are kept once.
 
-    incoming/<random>   --fsync, rename, fsync folder-->   blobs/<xx>/<id>
+    incoming/<random>   --fsync, rename, fsync folder-->   blobs/<xx>/<sha256>.<tenant>
 """
 
 from __future__ import annotations
@@ -13,16 +14,13 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from vidlm.errors import StorageError
-
-STALE_INCOMING_S: Final = 24 * 3600.0
-"""An incoming file nobody wrote to for so long belongs to a process that died."""
 
 TOKENS: Final = "tokens"
 """The folder of all visual tokens."""
@@ -49,7 +47,7 @@ class IncomingBlob:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("xb", buffering=0)
         except OSError as exc:
-            raise _storage_error(exc) from exc
+            raise storage_error(exc) from exc
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`. Raises `StorageError` (code `disk_full` when it is)."""
@@ -59,23 +57,25 @@ class IncomingBlob:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as exc:
-            raise _storage_error(exc) from exc
+            raise storage_error(exc) from exc
         self.size_bytes += len(data)
 
-    def commit(self, blob_id: str) -> StoredBlob:
-        """Make the bytes durable and visible. Returns after file and folder are on disk."""
-        key = blob_key(blob_id)
-        target = self._root / key
+    def seal(self, tenant_id: str) -> StoredBlob:
+        """All bytes are written, and durable; where they are to lie. Nobody sees them before `place`."""
         try:
             os.fsync(self._file.fileno())
             self._file.close()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._path.rename(target)
-            _sync_folder(target.parent)
-            _sync_folder(target.parent.parent)
         except OSError as exc:
-            raise _storage_error(exc) from exc
-        return StoredBlob(key, self._digest.hexdigest(), self.size_bytes)
+            raise storage_error(exc) from exc
+        digest = self._digest.hexdigest()
+        return StoredBlob(blob_key(tenant_id, digest), digest, self.size_bytes)
+
+    def place(self, sealed: StoredBlob) -> None:
+        """Make the bytes visible under their key. Returns after the folder is on disk.
+
+        Called under the key's lock (`engine.lock_key`), so that nobody takes the same bytes away meanwhile.
+        """
+        place(self._root, self._path, sealed.key)
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +108,7 @@ class BlobStore:
             shutil.rmtree(self._root / key, ignore_errors=True)
             (self._root / key).mkdir(parents=True)
         except OSError as exc:
-            raise _storage_error(exc) from exc
+            raise storage_error(exc) from exc
         return key
 
     def keep_only(self, key: str) -> None:
@@ -128,27 +128,58 @@ class BlobStore:
                 path.unlink(missing_ok=True)
         return not any((self._root / key).exists() for key in keys)
 
-    def ids(self, *, older_than_s: float) -> Iterator[str]:
-        """The ids of all blobs that were last written so long ago."""
+    def keys(self, *, older_than_s: float) -> Iterator[str]:
+        """The keys of all blobs that were last written so long ago."""
         before = time.time() - older_than_s
         for path in (self._root / "blobs").glob("*/*"):
             if path.stat().st_mtime < before:
-                yield path.name
+                yield str(path.relative_to(self._root))
 
-    def remove_stale_incoming(self) -> int:
-        """Remove uploads that broke off with the process that took them; how many there were."""
+    def remove_old_tokens(self, *, older_than_s: float, keep: Collection[str] = ()) -> int:
+        """Remove the visual tokens of files that nobody asked about for so long; of how many files. `keep`: digests."""
+        before = time.time() - older_than_s
+        removed = 0
+        for folder in (self._root / TOKENS).glob("*/*"):
+            used = max((path.stat().st_mtime for path in folder.rglob("*")), default=0.0)
+            if used < before and folder.name not in keep:
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+        return removed
+
+    def partial_path(self, video_id: str) -> Path:
+        """Where the bytes of an upload in several requests gather."""
+        return self._root / "incoming" / video_id
+
+    def remove_partial(self, video_id: str) -> bool:
+        """Remove what has come of an upload in several requests; what is not there is no error."""
+        return self.remove(f"incoming/{video_id}")
+
+    def remove_stale_incoming(self, *, older_than_s: float) -> int:
+        """Remove uploads that nobody wrote to for so long: their process died. How many there were."""
         folder = self._root / "incoming"
         removed = 0
         for path in folder.iterdir() if folder.is_dir() else ():
-            if path.stat().st_mtime < time.time() - STALE_INCOMING_S:
+            if path.stat().st_mtime < time.time() - older_than_s:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
 
 
-def blob_key(blob_id: str) -> str:
-    """The key a blob is stored under: 256 folders, so that none grows too large."""
-    return f"blobs/{blob_id[-2:]}/{blob_id}"
+def blob_key(tenant_id: str, sha256: str) -> str:
+    """The key a tenant's bytes are stored under: 256 folders, so that none grows too large."""
+    return f"blobs/{sha256[:2]}/{sha256}.{tenant_id}"
+
+
+def place(root: Path, file: Path, key: str) -> None:
+    """Move a durable file to its key below `root`. Returns after both folders are on disk. Raises `StorageError`."""
+    target = root / key
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+        _sync_folder(target.parent)
+        _sync_folder(target.parent.parent)
+    except OSError as exc:
+        raise storage_error(exc) from exc
 
 
 def work_root(job_id: str) -> str:
@@ -169,7 +200,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _storage_error(exc: OSError) -> StorageError:
+def storage_error(exc: OSError) -> StorageError:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StorageError("there is no room left to store this", code="disk_full")
     return StorageError("the file could not be stored")

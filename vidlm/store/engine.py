@@ -67,6 +67,12 @@ def clock(session: Session) -> datetime:
     return now.astimezone(UTC)
 
 
+def lock_key(session: Session, key: str) -> None:
+    """Until the transaction ends, nobody else holds the lock of this name. On SQLite a writer is alone anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": key})
+
+
 def open_engine(url: str) -> Engine:
     """An engine for a SQLite or PostgreSQL URL. Raises `SettingsError` for any other."""
     try:
@@ -87,14 +93,29 @@ def open_engine(url: str) -> Engine:
 def migrate(url: str) -> None:
     """Bring the schema to the newest revision; nothing happens when it is there. Several processes may call it at once.
 
-    The whole migration is one transaction on either database. Raises `SettingsError`, `StorageError`.
+    Raises `SettingsError`, `StorageError`.
+    """
+    with migration(url) as config:
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def migration(url: str) -> Iterator[Config]:
+    """Alembic's configuration on a connection in ONE transaction, committed at the end; one process at a time.
+
+    SQLite alters a table by making it anew and dropping the old one, so its foreign keys are looked at afterwards.
     """
     engine = open_engine(url)
+    sqlite = engine.dialect.name == "sqlite"
+    if sqlite:
+        event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys=OFF"))
     try:
         with engine.execution_options(vidlm_writes=True).begin() as connection:
-            if connection.dialect.name == "postgresql":
+            if not sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            command.upgrade(alembic_config(connection), "head")
+            yield alembic_config(connection)
+            if sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+                raise StorageError(f"a migration would leave {len(broken)} rows without what they belong to")
     except OperationalError as exc:
         raise StorageError("the database cannot be opened", code="database_unavailable") from exc
     finally:

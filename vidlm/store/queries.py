@@ -21,11 +21,16 @@ class VideoStatus:
     """A video and where its job stands. `filename` is None once the video is deleted."""
 
     id: str
+    client_id: str | None
     filename: str | None
     sha256: str
     size_bytes: int
+    legal_hold: bool
     created_at: datetime
     state: JobState
+    priority: int
+    turn: int
+    deadline_at: datetime | None
     error_code: str | None
     error_detail: str | None
     duration_s: float | None
@@ -35,16 +40,24 @@ class VideoStatus:
     verdict_action: str | None
     verdict_reason: str | None
     toy_model: bool | None
+    started_at: datetime | None
+    prepared_at: datetime | None
+    analyzed_at: datetime | None
     finished_at: datetime | None
 
 
 _COLUMNS = (
     Video.id,
+    Video.client_id,
     Video.filename,
     Video.sha256,
     Video.size_bytes,
+    Video.legal_hold,
     Video.created_at,
     Job.state,
+    Job.priority,
+    Job.turn,
+    Job.deadline_at,
     Job.error_code,
     Job.error_detail,
     Job.duration_s,
@@ -54,6 +67,9 @@ _COLUMNS = (
     Job.verdict_action,
     Job.verdict_reason,
     Job.toy_model,
+    Job.started_at,
+    Job.prepared_at,
+    Job.analyzed_at,
     Job.finished_at,
 )
 
@@ -78,9 +94,10 @@ def list_videos(
     return [_status(row) for row in session.exec(query.where(wanted)).all()]
 
 
-def find_video(session: Session, tenant_id: str, video_id: str) -> Video | None:
-    """One of the tenant's videos, deleted ones included."""
-    return session.exec(select(Video).where(Video.id == video_id, Video.tenant_id == tenant_id)).first()
+def find_video(session: Session, tenant_id: str, video_id: str, *, lock: bool = False) -> Video | None:
+    """One of the tenant's videos, deleted ones included; with `lock`, nobody else changes it meanwhile."""
+    query = select(Video).where(Video.id == video_id, Video.tenant_id == tenant_id)
+    return session.exec(query.with_for_update() if lock else query).first()
 
 
 def find_document(session: Session, tenant_id: str, video_id: str) -> dict[str, Any] | None:

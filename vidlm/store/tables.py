@@ -1,15 +1,15 @@
-"""The tables. SQLModel does not validate on assignment, so whatever must never be wrong is a constraint here.
+"""The tables of videos and what is made of them. SQLModel does not validate on assignment, so whatever must never be
+wrong is a constraint here.
 
     tenant -< api_key
            -< video -- job -< span -< segment        one job a video and pipeline version
                            -- analysis               the finished document, once
                            -< flag
                     -< question
-    outbox   wake-ups that are owed: one row for every job, span and question that still wants a worker
-    audit    what was accepted and deleted; only ever appended to
 
 Every row belongs to a tenant. `Claimable` rows are worked on by whoever holds the lease and the newest token
-(`vidlm.jobs.claims`).
+(`vidlm.jobs.claims`). What is owed, was said and has happened stands in `vidlm.store.ledger`, webhooks in
+`vidlm.store.hooks`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from vidlm.domain import Action, JobState, Severity, WorkState
+from vidlm.domain import Action, JobState, Priority, Severity, WorkState
 from vidlm.store.columns import CleanText, UtcDateTime, new_id, utc_now
 
 DEFAULT_TENANT = "ten_default"
@@ -36,7 +36,8 @@ NAMING = {
 SQLModel.metadata.naming_convention = NAMING
 
 
-def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    """The column holds one of the enum's values, or NULL."""
     listed = ", ".join(f"'{value.value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
@@ -49,6 +50,7 @@ class Tenant(SQLModel, table=True):
     id: str = Field(primary_key=True)
     name: str
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    webhook_secret: str | None = None  # signs what goes to addresses that a single job named; made when first needed
 
 
 class ApiKey(SQLModel, table=True):
@@ -64,23 +66,33 @@ class ApiKey(SQLModel, table=True):
 
 
 class Video(SQLModel, table=True):
-    """An uploaded file. After deletion the row stays as a tombstone: no name, no bytes, `deleted_at` set."""
+    """A file, from the first byte to the last. After deletion the row stays as a tombstone: no name, no bytes.
+
+    `blob` is where its bytes lie; unset while they arrive, and once they were removed. Videos of one tenant that hold
+    the same bytes share them. `sha256` is empty until all have arrived.
+    """
 
     __tablename__: ClassVar[Any] = "video"
     __table_args__ = (
         CheckConstraint("size_bytes >= 0", name="size_not_negative"),
-        CheckConstraint("(deleted_at IS NULL) = (blob IS NOT NULL)", name="blob_until_deleted"),
+        CheckConstraint("blob IS NULL OR sha256 <> ''", name="blob_has_digest"),
+        CheckConstraint("purged_at IS NULL OR (deleted_at IS NOT NULL AND blob IS NULL)", name="purged_holds_nothing"),
+        CheckConstraint("NOT legal_hold OR deleted_at IS NULL", name="hold_keeps"),
         Index(None, "tenant_id", "id"),
+        Index(None, "tenant_id", "client_id"),
+        Index(None, "tenant_id", "sha256"),
     )
 
     id: str = Field(default_factory=lambda: new_id("vid"), primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id")
+    client_id: str | None = Field(default=None, sa_type=CleanText)  # what its owner calls it; opaque, not unique
     filename: str | None = Field(default=None, sa_type=CleanText)  # opaque; no path is ever made of it
     sha256: str
-    size_bytes: int = Field(sa_type=BigInteger)
-    blob: str | None = None
+    size_bytes: int = Field(sa_type=BigInteger)  # while it is uploaded, what it will be
+    blob: str | None = Field(default=None, index=True)
+    legal_hold: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
-    deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     purged_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # the sweeper saw that no file is left
 
 
@@ -90,6 +102,8 @@ class Claimable(SQLModel):
     id: str
     tenant_id: str = Field(foreign_key="tenant.id")
     state: str
+    priority: int = Field(default=Priority.NORMAL.rank, sa_column_kwargs={"server_default": "2"})  # 0 is most urgent
+    turn: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})  # `vidlm.jobs.turns`
     token: int = 0  # grows with every claim; a write that carries an older one is dropped
     attempts: int = 0
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -104,11 +118,15 @@ class Job(Claimable, table=True):
     __tablename__: ClassVar[Any] = "job"
     __table_args__ = (
         UniqueConstraint("video_id", "pipeline_version"),
-        _one_of("state", JobState),
-        _one_of("verdict_action", Action),
+        one_of("state", JobState),
+        one_of("verdict_action", Action),
         CheckConstraint("spans_done >= 0 AND spans_done <= spans_total", name="spans_counted"),
         CheckConstraint("state NOT IN ('rejected', 'failed') OR error_code IS NOT NULL", name="end_explained"),
         Index(None, "state", "lease_until"),
+        Index(None, "state", "priority", "turn"),
+        Index(None, "tenant_id", "state", "priority", "turn"),
+        Index(None, "deadline_at"),
+        Index(None, "finished_at"),
     )
 
     id: str = Field(default_factory=lambda: new_id("job"), primary_key=True)
@@ -124,7 +142,12 @@ class Job(Claimable, table=True):
     verdict_action: str | None = None
     verdict_reason: str | None = Field(default=None, sa_type=CleanText)
     toy_model: bool | None = None
+    webhook_url: str | None = None  # told of this job's end, beside the registered endpoints
+    deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    prepared_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    analyzed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
@@ -134,9 +157,11 @@ class SpanWork(Claimable, table=True):
     __tablename__: ClassVar[Any] = "span"
     __table_args__ = (
         UniqueConstraint("job_id", "index"),
-        _one_of("state", WorkState),
+        one_of("state", WorkState),
         CheckConstraint("first_window >= 0 AND first_window < last_window", name="windows_ordered"),
         Index(None, "state", "lease_until"),
+        Index(None, "state", "priority", "turn"),
+        Index(None, "tenant_id", "state", "priority", "turn"),
     )
 
     id: str = Field(default_factory=lambda: new_id("spn"), primary_key=True)
@@ -176,8 +201,8 @@ class FlagRow(SQLModel, table=True):
         UniqueConstraint("job_id", "policy_id", "start_s"),
         CheckConstraint("0 <= start_s AND start_s <= end_s", name="interval"),
         CheckConstraint("0 <= score AND score <= 1", name="score_is_probability"),
-        _one_of("severity", Severity),
-        _one_of("action", Action),
+        one_of("severity", Severity),
+        one_of("action", Action),
         Index(None, "tenant_id", "policy_id"),
     )
 
@@ -208,10 +233,12 @@ class Question(Claimable, table=True):
 
     __tablename__: ClassVar[Any] = "question"
     __table_args__ = (
-        _one_of("state", WorkState),
+        one_of("state", WorkState),
         CheckConstraint("(state = 'done') = (answer IS NOT NULL)", name="done_has_answer"),
         CheckConstraint("state NOT IN ('rejected', 'failed') OR error_code IS NOT NULL", name="end_explained"),
         Index(None, "state", "lease_until"),
+        Index(None, "state", "priority", "turn"),
+        Index(None, "tenant_id", "state", "priority", "turn"),
     )
 
     id: str = Field(default_factory=lambda: new_id("qst"), primary_key=True)
@@ -221,33 +248,3 @@ class Question(Claimable, table=True):
     state: str = WorkState.WAITING.value
     answer: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
-
-
-class Outbox(SQLModel, table=True):
-    """A wake-up owed to one unit of work, from its birth to its end: to be sent at `due_at` while `sent_at` is unset.
-
-    While a worker holds the unit, `due_at` lies just after its lease: a worker that dies is replaced by this very row.
-    """
-
-    __tablename__: ClassVar[Any] = "outbox"
-    __table_args__ = (UniqueConstraint("task", "target_id"), Index(None, "sent_at", "due_at"))
-
-    id: str = Field(default_factory=lambda: new_id("out"), primary_key=True)
-    tenant_id: str = Field(foreign_key="tenant.id")
-    task: str
-    target_id: str
-    due_at: datetime = Field(sa_type=UtcDateTime)
-    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-
-
-class Audit(SQLModel, table=True):
-    """Who did what, when. Rows are only ever added."""
-
-    __tablename__: ClassVar[Any] = "audit"
-
-    id: int | None = Field(default=None, primary_key=True)
-    tenant_id: str = Field(foreign_key="tenant.id", index=True)
-    at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
-    actor: str  # an API key's id
-    event: str  # "video.accepted", "video.deleted"
-    target_id: str
