@@ -7,7 +7,7 @@ import sys
 import uvicorn
 
 from api.main import create_app
-from vidlm import logs
+from vidlm import crash, logs
 from vidlm.config import load_settings
 from vidlm.errors import VidlmError
 
@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
     fd: int | None = parser.parse_args().fd
     logs.configure("api")
+    crash.arm()
     try:
         settings = load_settings()
         app = create_app(settings)

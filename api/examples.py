@@ -21,7 +21,14 @@ VIDEO_QUEUED: Final[dict[str, Any]] = {
     "priority": "normal",
     "deadline_at": None,
     "error": None,
-    "progress": {"stage": "queued", "spans_done": 0, "spans_total": 0, "stage_fraction": 0.0, "fraction": 0.0},
+    "progress": {
+        "stage": "queued",
+        "spans_done": 0,
+        "spans_total": 0,
+        "stage_fraction": 0.0,
+        "fraction": 0.0,
+        "eta_s": None,
+    },
     "duration_s": None,
     "verdict": None,
     "toy_model": None,
@@ -36,7 +43,14 @@ VIDEO_QUEUED: Final[dict[str, Any]] = {
 VIDEO_READY: Final[dict[str, Any]] = VIDEO_QUEUED | {
     "finished_at": "2026-11-20T09:30:09Z",
     "state": "ready",
-    "progress": {"stage": "ready", "spans_done": 1, "spans_total": 1, "stage_fraction": 1.0, "fraction": 1.0},
+    "progress": {
+        "stage": "ready",
+        "spans_done": 1,
+        "spans_total": 1,
+        "stage_fraction": 1.0,
+        "fraction": 1.0,
+        "eta_s": 0.0,
+    },
     "duration_s": 6.0,
     "verdict": {"action": "review", "reason": "weapons.shown reached review (0.91) at 2.0 s"},
     "toy_model": True,
@@ -45,8 +59,20 @@ VIDEO_READY: Final[dict[str, Any]] = VIDEO_QUEUED | {
 VIDEO_CANCELLED: Final[dict[str, Any]] = VIDEO_QUEUED | {
     "finished_at": "2026-11-20T09:30:04Z",
     "state": "cancelled",
-    "progress": {"stage": "cancelled", "spans_done": 0, "spans_total": 0, "stage_fraction": 1.0, "fraction": 1.0},
+    "progress": VIDEO_QUEUED["progress"] | {"stage": "cancelled", "stage_fraction": 1.0, "fraction": 1.0},
 }
+
+EVENTS: Final = f"""retry: 2000
+
+id: 4711
+event: video.analyzing
+data: {{"video_id":"{_ID}","client_id":null,"state":"analyzing","error_code":null,"verdict":null,"toy_model":null,\
+"at":"2026-11-20T09:30:02.417000Z"}}
+
+event: progress
+data: {{"stage":"analyzing","spans_done":1,"spans_total":2,"stage_fraction":0.5,"fraction":0.525,"eta_s":31.5}}
+
+"""
 
 PAGE: Final[dict[str, Any]] = {"items": [VIDEO_READY], "next_cursor": None}
 

@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import problems
+from api import problems, tus
 from api.deps import Service
+from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
-from api.routes import control, pictures, questions, service, videos
+from api.routes import control, deliveries, events, pictures, questions, service, uploads, videos, webhooks
 from vidlm.config import Settings, load_settings
+from vidlm.jobs.forecast import Forecast
 from vidlm.moderation.policies import load_policies
 from vidlm.queue import connect
 from vidlm.store.blobs import BlobStore
@@ -46,11 +48,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = parts
+    app.state.forecast = Forecast()
+    app.state.followers = Followers(parts.database, app.state.forecast)
     problems.install(app)
-    for part in (videos, control, pictures, questions, service):
+    for part in (videos, events, uploads, control, pictures, questions, deliveries, webhooks, service):
         app.include_router(part.router)
     _describe_problems(app)
-    app.add_middleware(BodyLimit, streamed=frozenset({videos.router.prefix}))
+    app.add_middleware(BodyLimit, streamed=lambda path: path == videos.router.prefix or tus.is_below(path))
+    app.add_middleware(tus.TusReplies)
     app.add_middleware(SecurityHeaders)
     return app
 

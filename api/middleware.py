@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -41,13 +42,13 @@ class SecurityHeaders:
 class BodyLimit:
     """Reads a body before its route does, and answers 413 where it is too large. `streamed` paths are left alone."""
 
-    def __init__(self, app: ASGIApp, streamed: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, streamed: Callable[[str], bool]) -> None:
         self._app = app
         self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         bodyless = scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS")
-        if bodyless or scope["path"] in self._streamed:
+        if bodyless or self._streamed(scope["path"]):
             await self._app(scope, receive, send)
             return
         messages: deque[Message] = deque()

@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
+_DISK_FULL: Final = ("database or disk is full", "No space left on device")
+"""How SQLite and PostgreSQL say it."""
+
 _HTTP_CODES: Final = {
     400: "bad_request",
     401: "unauthorized",
@@ -37,14 +40,22 @@ _EXAMPLES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("invalid_multipart", "the body is not a complete multipart form"),
     401: ("unauthorized", "an API key is needed: Authorization: Bearer vk_..."),
     404: ("not_found", "there is no such video"),
+    408: ("idle", "nothing came for 60 s; what had come is kept"),
     409: ("not_ready", "the analysis is not ready: the job is analyzing"),
     410: ("deleted", "the video was deleted"),
+    412: ("unsupported_version", "send Tus-Resumable: 1.0.0, the only version of the protocol spoken here"),
     413: ("too_large", "the file is larger than 4294967296 bytes"),
     415: ("unsupported_media_type", "send the video as multipart/form-data"),
     422: ("invalid_request", "limit: Input should be less than or equal to 100"),
+    423: ("locked", "another request is sending to this upload; ask for its offset again soon"),
+    460: ("checksum_mismatch", "the sha256 of these bytes is another; send them again"),
     503: ("database_unavailable", "the database does not answer; try again soon"),
     507: ("disk_full", "there is no room left to store this"),
 }
+
+
+_TITLES: Final = {status.value: status.phrase for status in HTTPStatus} | {460: "Checksum Mismatch"}
+"""What each status is called; 460 is the tus protocol's own."""
 
 
 class Problem(BaseModel):
@@ -108,7 +119,10 @@ def install(app: FastAPI) -> None:
         return problem_response(507 if full else 503, exc.code, exc.detail, again)
 
     async def on_database(_request: Request, exc: Exception) -> JSONResponse:
-        log.error("database.failed", error=type(exc).__name__, cause=str(exc.__cause__ or exc))
+        cause = str(exc.__cause__ or exc)
+        log.error("database.failed", error=type(exc).__name__, cause=cause)
+        if any(words in cause for words in _DISK_FULL):
+            return problem_response(507, "disk_full", "there is no room left to store this", {"Retry-After": "30"})
         again = {"Retry-After": "5"}
         return problem_response(503, "database_unavailable", "the database does not answer; try again soon", again)
 
@@ -132,7 +146,7 @@ def problem_response(
     members: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
     """A problem document as a response."""
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, code=code, detail=detail, **(members or {}))
+    problem = Problem(title=_TITLES[status], status=status, code=code, detail=detail, **(members or {}))
     return JSONResponse(problem.model_dump(mode="json"), status, headers, MEDIA_TYPE)
 
 
@@ -145,7 +159,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
 def documented_problem(status: int) -> dict[str, Any]:
     """One problem's entry in OpenAPI."""
     code, detail = _EXAMPLES[status]
-    title = HTTPStatus(status).phrase
+    title = _TITLES[status]
     example = Problem(title=title, status=status, code=code, detail=detail).model_dump(mode="json")
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": title, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, Field
 
 from vidlm.domain import Action, JobState, Priority, Severity, WorkState
+from vidlm.jobs.progress import Progress, progress_of
 from vidlm.store.queries import VideoStatus
 from vidlm.store.tables import Question
 
@@ -27,6 +28,11 @@ class ProgressOut(BaseModel):
     spans_total: int
     stage_fraction: float = Field(ge=0, le=1, description="How much of this stage is done.")
     fraction: float = Field(ge=0, le=1, description="How much of the whole is done.")
+    eta_s: float | None = Field(
+        ge=0,
+        description="Seconds until it is ready, estimated from jobs before it, its own pace and what waits before it. "
+        "Null where nothing is known yet, and where it will not be.",
+    )
 
 
 class VerdictOut(BaseModel):
@@ -64,7 +70,7 @@ class VideoOut(BaseModel):
 
 
 class VideoPage(BaseModel):
-    """Newest first. `next_cursor` is null on the last page."""
+    """In the order asked for. `next_cursor` is null on the last page."""
 
     items: list[VideoOut]
     next_cursor: str | None
@@ -135,18 +141,10 @@ _QUESTION_STATE: Final[dict[WorkState, Literal["queued", "answering", "ready", "
     WorkState.REJECTED: "rejected",
     WorkState.FAILED: "failed",
 }
-_SHARES: Final = {
-    JobState.UPLOADING: (0.0, 0.0),
-    JobState.QUEUED: (0.0, 0.0),
-    JobState.PREPARING: (0.0, 0.1),
-    JobState.ANALYZING: (0.1, 0.95),
-    JobState.FINISHING: (0.95, 1.0),
-}
-"""Which part of the whole a stage takes, roughly."""
 
 
-def video_out(status: VideoStatus) -> VideoOut:
-    """A status as the API shows it."""
+def video_out(status: VideoStatus, progress: Progress | None = None) -> VideoOut:
+    """A status as the API shows it. Without `progress` it says how far the job is, but not how long it may take."""
     here = f"/v1/videos/{status.id}"
     verdict = None
     if status.verdict_action is not None:
@@ -164,19 +162,25 @@ def video_out(status: VideoStatus) -> VideoOut:
         priority=list(Priority)[status.priority],
         deadline_at=status.deadline_at,
         error=_error(status.error_code, status.error_detail),
-        progress=ProgressOut(
-            stage=status.state,
-            spans_done=status.spans_done,
-            spans_total=status.spans_total,
-            stage_fraction=_stage_fraction(status),
-            fraction=_fraction(status),
-        ),
+        progress=progress_out(status, progress or progress_of(status)),
         duration_s=None if status.duration_s is None else round(status.duration_s, 3),
         verdict=verdict,
         toy_model=status.toy_model,
         links=VideoLinks(
             self=here, analysis=f"{here}/analysis", content=f"{here}/content", questions=f"{here}/questions"
         ),
+    )
+
+
+def progress_out(status: VideoStatus, progress: Progress) -> ProgressOut:
+    """How far a job is, as the API shows it."""
+    return ProgressOut(
+        stage=progress.stage,
+        spans_done=status.spans_done,
+        spans_total=status.spans_total,
+        stage_fraction=progress.stage_fraction,
+        fraction=progress.fraction,
+        eta_s=progress.eta_s,
     )
 
 
@@ -193,19 +197,6 @@ def question_out(row: Question) -> QuestionOut:
         answer=row.answer,
         toy_model=row.answer["provenance"]["toy_model"] if row.answer else None,
     )
-
-
-def _stage_fraction(status: VideoStatus) -> float:
-    if status.state is JobState.PREPARING:
-        return round(status.prepared_share, 3)
-    if status.state is JobState.ANALYZING:
-        return round(status.spans_done / max(status.spans_total, 1), 3)
-    return 0.0 if status.state in _SHARES else 1.0
-
-
-def _fraction(status: VideoStatus) -> float:
-    begin, end = _SHARES.get(status.state, (1.0, 1.0))
-    return round(begin + (end - begin) * _stage_fraction(status), 3)
 
 
 def _error(code: str | None, detail: str | None) -> ErrorOut | None:

@@ -69,6 +69,7 @@ def prepared(database: Database, job: Job, spans: int = 2, document: dict[str, A
             session,
             held,
             document=document or {},
+            recipe="r",
             work_folder=f"work/{job.id}/1",
             duration_s=5.0 * spans,
             spans=[(index, index + 1) for index in range(spans)],

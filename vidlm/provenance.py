@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
+from vidlm.config import Settings
 from vidlm.domain import PIPELINE_VERSION, Provenance, Sampling
+from vidlm.model.folder import identify, locate
 from vidlm.moderation.policies import PolicySet
 from vidlm.prompts import PROMPT_VERSION
 
@@ -28,6 +32,26 @@ def provenance(sampling: Sampling, engine: Engine, policies: PolicySet | None) -
         sampling=sampling,
         libraries={name: version for name in LIBRARIES if (version := _version(name))},
     )
+
+
+def recipe(settings: Settings, policies: PolicySet) -> str:
+    """A digest of all that decides what comes of a file: the same bytes and recipe give the same analysis.
+
+    Needs no torch. Raises `CheckpointError`.
+    """
+    identity = identify(settings.model_path, locate(settings.model_path, weights=False))
+    parts = [
+        identity.model_id,
+        identity.revision,
+        PIPELINE_VERSION,
+        PROMPT_VERSION,
+        policies.version,
+        settings.sample_fps,
+        settings.max_frame_pixels,
+        settings.segment_min_s,
+        settings.segment_max_s,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _version(package: str) -> str | None:

@@ -22,8 +22,8 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-GRACE_S: Final = 15.0
-"""How long children may take to stop before they are killed. What a worker had in hand is taken up after its lease."""
+GRACE_S: Final = 25.0
+"""How long children may take to stop before they are killed. A worker has given back what it had in hand by then."""
 
 _BACKOFF_S: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
 _STEADY_S: Final = 60.0  # a child that ran this long starts afresh in the eyes of the backoff

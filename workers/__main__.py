@@ -1,7 +1,8 @@
-"""`python -m workers consume --queues cpu` or `python -m workers relay`: one process, settings from `VIDLM_*`.
+"""`python -m workers ROLE`: one process, settings from `VIDLM_*`.
 
-consume   runs tasks from the named queues, the first named first; loads the model if they need it
-relay     sends wake-ups and sweeps
+consume   runs tasks from the queues named by `--queues`; loads the model if they need it
+relay     sends wake-ups, and sweeps
+sweep     sweeps alone; one round with `--once`
 """
 
 from __future__ import annotations
@@ -11,40 +12,38 @@ import signal
 import socket
 import sys
 import threading
-import time
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from celery import signals
 
-from vidlm import logs
+from vidlm import crash, logs
 from vidlm.config import Settings, load_settings
 from vidlm.errors import ServiceError, SettingsError, VidlmError
-from vidlm.jobs import disposal
 from vidlm.queue import CONSUME_ORDER, Queue, broker_app, connect
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
 from vidlm.video import sandbox
 from workers import watchdog
 from workers.app import worker_app
-from workers.relay import BROKER_ERRORS, relay_once
+from workers.relay import run_relay
 from workers.runtime import Runtime
-from workers.sweeper import sweep_once
+from workers.sweeper import run_sweeper, sweep_once
 
 log = structlog.get_logger(__name__)
-
-RELAY_PAUSE_S = 0.1
-UNKNOWN_AFTER_S = 3600.0  # a file that no row speaks of may belong to a transaction that is not over yet
-RELAY_PATIENCE_S = 1.0  # between attempts while the broker or the database is away
 
 
 def main() -> int:
     """Run until a signal. Exit status 2, and one line, for settings that cannot work."""
     options = _options()
     logs.configure(options.role)
+    crash.arm()
     try:
         settings = load_settings()
         if options.role == "relay":
             relay(settings)
+            return 0
+        if options.role == "sweep":
+            sweep(settings, once=options.once)
             return 0
         return consume(settings, options.queues)
     except VidlmError as exc:
@@ -58,6 +57,7 @@ def consume(settings: Settings, queues: list[Queue]) -> int:
         _check_sandbox(settings)
     runtime = Runtime(settings)
     app = worker_app(settings, runtime)
+    signals.worker_shutting_down.connect(runtime.stop_soon, weak=False)
     if set(queues) & {Queue.GPU, Queue.INTERACTIVE}:
         _warm_up(runtime)
     worker = app.Worker(
@@ -80,40 +80,42 @@ def consume(settings: Settings, queues: list[Queue]) -> int:
 
 
 def relay(settings: Settings) -> None:
-    """Send wake-ups as they fall due and sweep now and then, until SIGTERM or SIGINT."""
+    """Send wake-ups as they fall due, and sweep now and then, until SIGTERM or SIGINT."""
     if settings.redis_url is None:
         raise SettingsError("VIDLM_REDIS_URL is not set: the relay needs a broker (`vidlm serve` starts one)")
-    database, blobs = Database(settings.sql_url), BlobStore(settings.data)
-    app, broker = broker_app(settings.redis_url), connect(settings.redis_url)
+    database, stop = Database(settings.sql_url), _stop_signals()
+    others = [
+        threading.Thread(target=_sweep, args=(settings, stop), name="sweeper"),
+    ]
+    for thread in others:
+        thread.start()
+    run_relay(database, broker_app(settings.redis_url), stop)
+    for thread in others:
+        thread.join()
+    database.close()
+
+
+def sweep(settings: Settings, *, once: bool) -> None:
+    """Sweep until SIGTERM or SIGINT, or one round."""
+    stop = _stop_signals()
+    if not once:
+        _sweep(settings, stop)
+        return
+    broker = connect(settings.redis_url) if settings.redis_url else None
+    sweep_once(Database(settings.sql_url), BlobStore(settings.data), broker, settings)
+
+
+def _sweep(settings: Settings, stop: threading.Event) -> None:
+    broker = connect(settings.redis_url) if settings.redis_url else None
+    run_sweeper(Database(settings.sql_url), BlobStore(settings.data), broker, settings, stop)
+
+
+def _stop_signals() -> threading.Event:
+    """Set by SIGTERM and SIGINT."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    next_sweep_s = time.monotonic()
-    away = False
-    pause_s = 0.0
-    _tidy(database, blobs)
-    while not stop.wait(pause_s):
-        try:
-            pause_s = 0.0 if relay_once(database, app) else RELAY_PAUSE_S
-            if time.monotonic() >= next_sweep_s:
-                sweep_once(database, blobs, broker, settings)
-                next_sweep_s = time.monotonic() + settings.sweep_every_s
-            away = False
-        except (SQLAlchemyError, *BROKER_ERRORS) as exc:
-            if not away:  # said once, not every second of an outage
-                log.warning("relay.waiting", error=f"{type(exc).__name__}: {exc}")
-            away, pause_s = True, RELAY_PATIENCE_S
-
-
-def _tidy(database: Database, blobs: BlobStore) -> None:
-    """What is done once at a start; it can wait for the next one."""
-    try:
-        removed = disposal.remove_unknown(database, blobs, older_than_s=UNKNOWN_AFTER_S)
-    except (SQLAlchemyError, OSError) as exc:
-        log.warning("relay.not_tidied", error=type(exc).__name__)
-        return
-    if removed:
-        log.warning("relay.unknown_files_removed", count=removed)
+    return stop
 
 
 def _check_sandbox(settings: Settings) -> None:
@@ -140,11 +142,15 @@ def _options() -> argparse.Namespace:
     consumer = roles.add_parser("consume")
     consumer.add_argument("--queues", type=_queues, default=list(CONSUME_ORDER), help="e.g. interactive,gpu")
     roles.add_parser("relay")
+    roles.add_parser("sweep").add_argument("--once", action="store_true")
     return parser.parse_args()
 
 
 def _queues(text: str) -> list[Queue]:
-    return [Queue(name) for name in text.split(",")]
+    found = [Queue(name) for name in text.split(",")]
+    if not set(found) <= set(CONSUME_ORDER):
+        raise ValueError(text)
+    return found
 
 
 if __name__ == "__main__":

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import structlog
-from celery import Celery
-from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
+import threading
+from typing import Final
 
+from celery import Celery
+
+from vidlm import crash
 from vidlm.jobs import outbox
 from vidlm.queue import wake
 from vidlm.store.engine import Database
+from workers.loops import BROKER_ERRORS, keep_doing
 
-log = structlog.get_logger(__name__)
-
-BROKER_ERRORS = (KombuError, RedisError, OSError)
+PAUSE_S: Final = 0.1
+"""Between two looks while nothing is owed; each costs one indexed read."""
 
 
 def relay_once(database: Database, app: Celery) -> int:
@@ -23,6 +24,7 @@ def relay_once(database: Database, app: Celery) -> int:
             return 0
     with database.write() as session:
         due = outbox.take_due(session)
+    crash.point("relay.taken")
     for index, item in enumerate(due):
         try:
             wake(app, item.task, item.target_id)
@@ -30,4 +32,10 @@ def relay_once(database: Database, app: Celery) -> int:
             with database.write() as session:
                 outbox.take_back(session, due[index:])
             raise
+    crash.point("relay.sent")
     return len(due)
+
+
+def run_relay(database: Database, app: Celery, stop: threading.Event) -> None:
+    """Send wake-ups as they fall due, until `stop` is set."""
+    keep_doing("relay", lambda: 0.0 if relay_once(database, app) else PAUSE_S, stop)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vidlm.config import Settings
+from vidlm.errors import LeaseLost
 from vidlm.model.folder import locate
 from vidlm.model.preprocess import FrameGeometry
 from vidlm.moderation.policies import PolicySet, load_policies
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from vidlm.seeing import Eyes
 
 
+STOP_GRACE_S: Final = 15.0
+"""How long work may go on after this process was told to end; shorter than whoever told us waits to kill us."""
+
+
+class StoppingError(Exception):
+    """The work in hand is given back: another process will take it up at once."""
+
+
 class Runtime:
     """Database, files, policies and, where a task asks for it, the model of one process."""
 
@@ -31,6 +40,7 @@ class Runtime:
         self.at: Claim | None = None  # what is worked on now
         self.busy = False  # a task is running; the watchdog leaves us alone
         self.last_active_s = time.monotonic()
+        self._stop_at_s: float | None = None
         self._loading = threading.Lock()
         self._engine: Engine | None = None
 
@@ -44,6 +54,13 @@ class Runtime:
         """The model's frame sizes, from its small files alone: no torch. Raises `CheckpointError`."""
         return FrameGeometry.from_checkpoint(locate(self.settings.model_path, weights=False))
 
+    @cached_property
+    def recipe(self) -> str:
+        """What decides the results of this process, as a digest. Raises `CheckpointError`, `PolicyError`."""
+        from vidlm.provenance import recipe  # noqa: PLC0415  not for the relay
+
+        return recipe(self.settings, self.policies)
+
     def engine(self) -> Engine:
         """The one engine of this process, made by whoever asks first. Raises `CheckpointError`."""
         from vidlm.pipeline import load_engine  # noqa: PLC0415  decord and numpy: not for the relay
@@ -52,6 +69,18 @@ class Runtime:
             if self._engine is None:
                 self._engine = load_engine(None, self.settings)
             return self._engine
+
+    def stop_soon(self, **_signal: object) -> None:
+        """This process was told to end: what is worked on may go on for `STOP_GRACE_S`, then it is given back."""
+        self._stop_at_s = time.monotonic() + STOP_GRACE_S
+
+    def go_on(self, lost: threading.Event) -> None:
+        """Called by a stage now and then. Raises `LeaseLost` when its work is in vain, `StoppingError` when it has to
+        be given back."""
+        if lost.is_set():
+            raise LeaseLost("nobody wants this work any more, or somebody else is at it")
+        if self._stop_at_s is not None and time.monotonic() >= self._stop_at_s:
+            raise StoppingError("this process has been told to end")
 
     def close(self) -> None:
         """End the engine's thread; nothing can be asked of it any more."""

@@ -11,6 +11,11 @@ replies to old idempotency keys, workers that have long been silent    -> forgot
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
 import redis
 import structlog
 from redis.exceptions import RedisError
@@ -21,30 +26,78 @@ from vidlm.jobs.claims import attempts_of
 from vidlm.queue import CONSUME_ORDER, Queue, Task, waiting
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
+from workers.loops import OUTAGES, keep_doing
 
 log = structlog.get_logger(__name__)
 
+UNKNOWN_AFTER_S: Final = 3600.0
+"""A file that no row speaks of may belong to a transaction that is not over yet."""
+
+
+def run_sweeper(
+    database: Database, blobs: BlobStore, broker: redis.Redis | None, settings: Settings, stop: threading.Event
+) -> None:
+    """A round every `settings.sweep_every_s`, until `stop` is set; first what is done once at a start."""
+    with suppress(*OUTAGES):  # it can wait for the next start
+        removed = disposal.remove_unknown(database, blobs, older_than_s=UNKNOWN_AFTER_S)
+        if removed:
+            log.warning("sweep.unknown_files_removed", count=removed)
+
+    def step() -> float:
+        sweep_once(database, blobs, broker, settings)
+        return settings.sweep_every_s
+
+    keep_doing("sweeper", step, stop)
+
 
 def sweep_once(database: Database, blobs: BlobStore, broker: redis.Redis | None, settings: Settings) -> None:
-    """One round. Without a broker the search for lost wake-ups is left out."""
+    """One round. A step that fails is said and does not keep the others from their turn.
+
+    Without a broker the search for lost wake-ups is left out.
+    """
+    steps: list[Callable[[], None]] = [
+        lambda: _end_exhausted(database, settings),
+        lambda: _expire(database, blobs),
+        lambda: _resend_lost(database, broker) if broker is not None else None,
+        lambda: _purge(database, blobs, quiet_s=2 * settings.lease_s),
+        lambda: _enforce_ages(database, blobs, disposal.Ages.of(settings)),
+        lambda: _forget(database, blobs, settings),
+    ]
+    failed: Exception | None = None
+    for step in steps:
+        try:
+            step()
+        except OUTAGES as exc:
+            failed = exc
+    if failed is not None:
+        raise failed
+
+
+def _end_exhausted(database: Database, settings: Settings) -> None:
     for task in Task:
         attempts = attempts_of(task, settings.max_attempts)
         with database.write() as session:
             ended = life.end_exhausted(session, task, max_attempts=attempts)
         if ended:
             log.error("sweep.out_of_attempts", task=task.value, targets=ended)
+
+
+def _expire(database: Database, blobs: BlobStore) -> None:
     with database.write() as session:
         expired = control.expire_due(session)
     for video_id in expired:
         blobs.remove_partial(video_id)
     if expired:
         log.warning("sweep.expired", videos=expired)
-    if broker is not None:
-        _resend_lost(database, broker)
-    _purge(database, blobs, quiet_s=2 * settings.lease_s)
-    went = disposal.enforce_ages(database, blobs, disposal.Ages.of(settings))
+
+
+def _enforce_ages(database: Database, blobs: BlobStore, ages: disposal.Ages) -> None:
+    went = disposal.enforce_ages(database, blobs, ages)
     if any(went.values()):
         log.info("sweep.too_old", **went)
+
+
+def _forget(database: Database, blobs: BlobStore, settings: Settings) -> None:
     blobs.remove_stale_incoming(older_than_s=2 * settings.upload_patience_s)
     with database.write() as session:
         idempotency.forget_old(session)

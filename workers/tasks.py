@@ -11,20 +11,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from celery import Celery
 
-from vidlm.domain import Segment
+from vidlm import crash
 from vidlm.errors import InputError, LeaseLost
-from vidlm.jobs import life
+from vidlm.jobs import life, reuse
 from vidlm.jobs.claims import Claim, claim, claim_next, heartbeat
 from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
 from vidlm.store.queries import job_of, segments_of, turns_before
 from vidlm.store.tables import Job, Question, SpanWork, Video
-from workers.runtime import Runtime
+from workers.runtime import Runtime, StoppingError
 
 if TYPE_CHECKING:
     from vidlm.preparation import Prepared
@@ -49,12 +50,13 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     if video.blob is None:
         raise LeaseLost("the video was deleted meanwhile")
     folder = runtime.blobs.new_work_folder(job.id, held.token)
+    if runtime.settings.reuse_results and _take_over(runtime, held, job, folder):
+        return
     saved_s = time.monotonic()
 
     def keep(done: float) -> None:
         nonlocal saved_s
-        if lost.is_set():
-            raise LeaseLost("the lease ended while the video was decoded")
+        runtime.go_on(lost)
         if time.monotonic() - saved_s >= PROGRESS_EVERY_S:
             with runtime.database.write() as session:
                 life.preparing(session, held, done)
@@ -74,6 +76,7 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
                 session,
                 held,
                 document=prepared.to_document(),
+                recipe=runtime.recipe,
                 work_folder=folder,
                 duration_s=prepared.info.duration_s,
                 spans=plan_spans(prepared.windows, runtime.settings.span_s),
@@ -82,6 +85,18 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         runtime.blobs.remove(folder)
         raise
     runtime.blobs.keep_only(folder)
+
+
+def _take_over(runtime: Runtime, held: Claim, job: Job, folder: str) -> bool:
+    """Whether an earlier job on the same bytes had all there is to find, and this one now has it too."""
+    with runtime.database.read() as session:
+        twin = reuse.find_twin(session, job, runtime.recipe)
+    if twin is None or twin.work_folder is None or not runtime.blobs.path(twin.work_folder).is_dir():
+        return False
+    runtime.blobs.fill_work_folder(folder, twin.work_folder)
+    with runtime.database.write() as session:
+        reuse.reused(session, held, twin.id, work_folder=folder)
+    return True
 
 
 def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
@@ -93,12 +108,10 @@ def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         job = session.get_one(Job, span.job_id)
     prepared = _prepared(runtime, job)
 
-    def stop_if_lost(_segment: Segment) -> None:
-        if lost.is_set():
-            raise LeaseLost("the lease ended while the model was at work")
-
     windows = prepared.windows[span.first_window : span.last_window]
-    segments = pipeline.analyze_windows(prepared, windows, runtime.eyes(), runtime.policies, stop_if_lost)
+    segments = pipeline.analyze_windows(
+        prepared, windows, runtime.eyes(), runtime.policies, lambda _: runtime.go_on(lost)
+    )
     with runtime.database.write() as session:
         life.span_analyzed(session, held, segments)
 
@@ -162,16 +175,20 @@ def _do(runtime: Runtime, held: Claim) -> str:
     told = log.bind(task=held.task.value, target=held.target_id, attempt=held.attempt)
     began_s = time.monotonic()
     runtime.at = held
+    crash.point(f"{held.task.value}.claimed")
     try:
         with heartbeat(runtime.database, held, runtime.settings.lease_s) as lost:
             STAGES[held.task](runtime, held, lost)
     except LeaseLost as exc:
         told.warning("task.lost", reason=exc.detail)
         return "lost"
+    except StoppingError:
+        return _give_back(runtime, held, told)
     except Exception as exc:  # noqa: BLE001  the one place where work of any kind may fail and a worker must live on
         return _settle(runtime, held, exc, told)
     finally:
         runtime.at = None
+    crash.point(f"{held.task.value}.saved")
     told.info("task.done", seconds=round(time.monotonic() - began_s, 3))
     return "done"
 
@@ -191,6 +208,13 @@ def _shell(runtime: Runtime, task: Task) -> Callable[[str], None]:
             runtime.busy, runtime.last_active_s = False, time.monotonic()
 
     return run
+
+
+def _give_back(runtime: Runtime, held: Claim, told: structlog.stdlib.BoundLogger) -> str:
+    with suppress(LeaseLost), runtime.database.write() as session:
+        life.given_back(session, held)
+    told.info("task.given_back")
+    return "waiting"
 
 
 def _settle(runtime: Runtime, held: Claim, error: Exception, told: structlog.stdlib.BoundLogger) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from sqlmodel import Session
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from api import examples
 from api.deps import CallerDep, Service, ServiceDep
+from api.following import ForecastDep
+from api.lists import FiltersDep, PageDep, cursor_after
 from api.once import Once, OnceDep, respond
 from api.problems import ProblemError, documented, not_found
 from api.schemas import VideoOut, VideoPage, video_out
 from api.uploads import FIELD, receive_form
 from api.wishes import wishes_of
+from vidlm import crash
 from vidlm.domain import JobState, Priority, to_document
 from vidlm.jobs import control, disposal, intake
 from vidlm.jobs.idempotency import Reply
@@ -25,7 +30,8 @@ from vidlm.store.blobs import IncomingBlob
 from vidlm.store.columns import new_id
 from vidlm.store.engine import lock_key
 from vidlm.store.keys import Caller
-from vidlm.store.queries import VideoStatus, find_document, find_video, list_videos, video_status
+from vidlm.store.listing import list_videos
+from vidlm.store.queries import VideoStatus, find_document, find_video, video_status
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -70,8 +76,11 @@ async def upload_video(request: Request, service: ServiceDep, caller: CallerDep,
     with incoming:
         form = await receive_form(request, incoming, service.settings.max_upload_bytes)
         wishes = wishes_of(form.filename, form.fields)
+        crash.point("upload.received")
         reply = await run_in_threadpool(_accept, service, caller, once, incoming, wishes)
-    return respond(reply)
+    response = respond(reply)
+    response.background = BackgroundTask(crash.point, "upload.answered")
+    return response
 
 
 @router.get(
@@ -80,19 +89,17 @@ async def upload_video(request: Request, service: ServiceDep, caller: CallerDep,
     responses=documented({200: examples.shown("A page of videos", examples.PAGE)}, 422),
 )
 def get_videos(
-    service: ServiceDep,
-    caller: CallerDep,
-    state: Annotated[JobState | None, Query(description="Only videos in this state.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")] = None,
+    service: ServiceDep, caller: CallerDep, forecast: ForecastDep, filters: FiltersDep, page: PageDep
 ) -> VideoPage:
-    """The tenant's videos, newest first. Deleted ones show only with `state=deleted`."""
-    if cursor is not None and "\0" in cursor:
-        raise ProblemError(422, "invalid_request", "cursor: this is no cursor of ours")
+    """The tenant's videos, newest first unless `order` says otherwise, and only those that pass every filter.
+
+    Deleted ones show only with `state=deleted`. A cursor goes on in the order it was given in: 422 in another.
+    """
     with service.database.read() as session:
-        found = list_videos(session, caller.tenant_id, state=state, before=cursor, limit=limit + 1)
-    page, more = found[:limit], len(found) > limit
-    return VideoPage(items=[video_out(status) for status in page], next_cursor=page[-1].id if more else None)
+        found = list_videos(session, caller.tenant_id, filters, replace(page, limit=page.limit + 1))
+        shown = found[: page.limit]
+        items = [video_out(*pair) for pair in zip(shown, forecast.progress(session, shown), strict=True)]
+    return VideoPage(items=items, next_cursor=cursor_after(shown[-1].id, page) if len(found) > len(shown) else None)
 
 
 @router.get(
@@ -100,10 +107,11 @@ def get_videos(
     response_model=VideoOut,
     responses=documented({200: examples.shown("Where the job stands", examples.VIDEO_READY)}, 404, 410, 422),
 )
-def get_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> VideoOut:
+def get_video(video_id: VideoId, service: ServiceDep, caller: CallerDep, forecast: ForecastDep) -> VideoOut:
     """A video's state, its progress while it is worked on, and its verdict once it is ready."""
     with service.database.read() as session:
-        return video_out(existing(session, caller, video_id))
+        status = existing(session, caller, video_id)
+        return video_out(status, *forecast.progress(session, [status]))
 
 
 @router.get(
@@ -192,21 +200,26 @@ def not_ready(status: VideoStatus) -> ProblemError:
 def _accept(service: Service, caller: Caller, once: Once, incoming: IncomingBlob, wishes: Wishes) -> Reply:
     """Bytes first, rows second: a crash in between leaves a file nobody knows, never a row without its file."""
     sealed = incoming.seal(caller.tenant_id)
+    crash.point("upload.sealed")
     asked = to_document(wishes) | {"sha256": sealed.sha256}
     video_id = new_id("vid")
 
     def do() -> Reply:
         lock_key(session, sealed.key)
         incoming.place(sealed)
+        crash.point("upload.placed")
         intake.accept(
             session, video_id=video_id, tenant_id=caller.tenant_id, actor=caller.key_id, blob=sealed, wishes=wishes
         )
         session.flush()
+        crash.point("upload.recorded")
         return accepted(session, caller, video_id)
 
     try:
         with service.database.write() as session:
-            return once(session, asked, do)
+            reply = once(session, asked, do)
+        crash.point("upload.committed")
+        return reply
     except BaseException:
         disposal.remove_if_unknown(service.database, service.blobs, sealed.key)
         raise

@@ -37,11 +37,21 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
     return [(method, path, what) for path, methods in document["paths"].items() for method, what in methods.items()]
 
 
-def filled(path: str, video_id: str, question_id: str) -> str:
+BODIES = {
+    ("post", "/v1/webhooks"): {"url": "https://hooks.example.org/"},
+    ("post", "/v1/webhooks/{webhook_id}/replay"): {"since": "2026-01-01T00:00:00Z"},
+    ("patch", "/v1/webhooks/{webhook_id}"): {},
+}
+
+
+def filled(path: str, video_id: str, question_id: str, webhook_id: str = "whk_1", delivery_id: str = "dlv_1") -> str:
+    path = path.replace("{webhook_id}", webhook_id).replace("{delivery_id}", delivery_id)
     return path.replace("{video_id}", video_id).replace("{question_id}", question_id).replace("{number}", "0")
 
 
 def body(method: str, path: str) -> dict[str, Any]:
+    if (method, path) in BODIES:
+        return {"json": BODIES[method, path]}
     if method == "post" and path.endswith("questions"):
         return {"json": {"question": "what?"}}
     if method == "post" and path != "/v1/videos":
@@ -64,20 +74,23 @@ def test_every_route_but_health_needs_a_key(api: Api, headers: dict[str, str]) -
 
 
 def test_another_tenants_rows_are_not_there(api: Api) -> None:
+    webhook_id = api.client.post("/v1/webhooks", json={"url": "https://hooks.example.org/"}).json()["id"]
     video_id = upload(api).json()["id"]
     finish(api, video_id)
     question_id = api.client.post(f"/v1/videos/{video_id}/questions", json={"question": "what?"}).json()["id"]
+    delivery_id = api.client.get(f"/v1/webhooks/{webhook_id}/deliveries").json()["items"][0]["id"]
     with api.database.write() as session:
         session.add(Tenant(id="ten_other", name="other"))
     stranger = api.key("ten_other")
     asked = 0
     for method, path, _ in operations():
         if "{" in path:
-            url = api.url + filled(path, video_id, question_id)
+            url = api.url + filled(path, video_id, question_id, webhook_id, delivery_id)
             assert problem(httpx.request(method, url, headers=stranger, **body(method, path))) == (404, "not_found")
             asked += 1
     assert asked >= 6
-    assert httpx.get(f"{api.url}/v1/videos", headers=stranger).json()["items"] == []
+    for path in ("/v1/videos", "/v1/webhooks", "/v1/webhooks/deliveries"):
+        assert httpx.get(f"{api.url}{path}", headers=stranger).json()["items"] == []
     assert api.client.get(f"/v1/videos/{video_id}").json()["state"] == "ready"  # and nothing was deleted
 
 

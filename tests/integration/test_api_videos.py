@@ -226,7 +226,8 @@ def test_progress_verdict_and_analysis(api: Api) -> None:
     assert problem(api.client.get(f"{here}/analysis")) == (409, "not_ready")
     prepared(api.database, job_of(api, video_id), spans=2)
     assert api.client.get(here).json()["progress"] == {
-        "stage": "analyzing", "spans_done": 0, "spans_total": 2, "stage_fraction": 0.0, "fraction": 0.1}  # fmt: skip
+        "stage": "analyzing", "spans_done": 0, "spans_total": 2, "stage_fraction": 0.0, "fraction": 0.1,
+        "eta_s": None}  # fmt: skip
     with api.database.read() as session:
         span = session.exec(select(SpanWork.id).order_by(col(SpanWork.index))).first()
     held = must_take(api.database, Task.ANALYZE_SPAN, span or "")

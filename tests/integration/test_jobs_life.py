@@ -262,7 +262,7 @@ def test_deletion_fences_off_whoever_is_at_work(database: Database) -> None:
     with database.write() as session:
         control.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
     with pytest.raises(LeaseLost), database.write() as session:
-        life.prepared(session, held, document={}, work_folder="w", duration_s=1.0, spans=[(0, 1)])
+        life.prepared(session, held, document={}, recipe="r", work_folder="w", duration_s=1.0, spans=[(0, 1)])
     assert take(database, Task.PREPARE, job.id) is None
 
 

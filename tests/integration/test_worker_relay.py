@@ -20,7 +20,8 @@ from vidlm.store.engine import Database
 from vidlm.store.ledger import Outbox
 from vidlm.store.tables import DEFAULT_TENANT, Job, Video
 from workers.app import worker_app
-from workers.relay import BROKER_ERRORS, relay_once
+from workers.loops import BROKER_ERRORS
+from workers.relay import relay_once
 from workers.runtime import Runtime
 from workers.sweeper import sweep_once
 from workers.watchdog import is_stuck

@@ -43,16 +43,15 @@ def retry(session: Session, job: Job, *, actor: str, deadline_s: float | None = 
     """
     if JobState(job.state) not in RETRIABLE:
         raise ConflictError(f"a job that is {job.state} cannot be retried", code="not_retriable")
-    job.error_code = job.error_detail = None
     job.deadline_at = None if deadline_s is None else clock(session) + timedelta(seconds=deadline_s)
     session.add(Audit(tenant_id=job.tenant_id, actor=actor, event="video.retried", target_id=job.video_id))
     if job.work_folder is None or job.prepared is None:
         _start_over(session, job)
     elif job.spans_done < job.spans_total:
-        events.moved(session, job, JobState.ANALYZING)
+        _reopen(session, job, JobState.ANALYZING)
         _wake_spans(session, job)
     else:
-        events.moved(session, job, JobState.FINISHING)
+        _reopen(session, job, JobState.FINISHING)
         outbox.owe(session, Task.FINISH, job.id, job.tenant_id)
 
 
@@ -114,6 +113,11 @@ def _stop(session: Session, job: Job, end: JobState) -> None:
     events.moved(session, job, end)
 
 
+def _reopen(session: Session, job: Job, state: JobState) -> None:
+    job.error_code = job.error_detail = None
+    events.moved(session, job, state)
+
+
 def _start_over(session: Session, job: Job) -> None:
     """Back to the line, from the bytes."""
     video = session.get_one(Video, job.video_id)
@@ -123,7 +127,7 @@ def _start_over(session: Session, job: Job) -> None:
         session.exec(delete(table).where(col(table.job_id) == job.id))
     job.prepared, job.prepared_share, job.spans_done, job.spans_total = None, 0.0, 0, 0
     job.started_at = job.prepared_at = job.analyzed_at = None
-    events.moved(session, job, JobState.QUEUED)
+    _reopen(session, job, JobState.QUEUED)
     job.turn = turns.next_turn(session, Job, (JobState.QUEUED.value,), job.tenant_id, job.priority)
     outbox.owe(session, Task.PREPARE, job.id, job.tenant_id)
 

@@ -46,8 +46,8 @@ def begin(session: Session, tenant_id: str, key: str, request_sha256: str) -> Re
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     fields = {"tenant_id": tenant_id, "key": key, "request_sha256": request_sha256, "created_at": clock(session)}
     row = dialect.insert(IdempotencyKey).values(**fields, headers={}, body=None)
-    made = session.exec(row.on_conflict_do_nothing())
-    if made.rowcount == 1:
+    made = session.exec(row.on_conflict_do_nothing().returning(col(IdempotencyKey.key)))
+    if made.first() is not None:
         return None
     kept = session.get_one(IdempotencyKey, (tenant_id, key), populate_existing=True)
     if kept.request_sha256 != request_sha256:

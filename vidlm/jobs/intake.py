@@ -62,7 +62,10 @@ def begin_upload(
     patience_s: float,
     wishes: Wishes | None = None,
 ) -> Job:
-    """A video whose bytes are still to come: it expires unless all are here in `patience_s`."""
+    """A video whose bytes are still to come: it expires unless all are here in `patience_s`.
+
+    What is wished for as `deadline_s` begins with the last byte, and is to be given to `uploaded` then.
+    """
     job = _enter(
         session,
         video_id=video_id,
@@ -72,8 +75,7 @@ def begin_upload(
         state=JobState.UPLOADING,
         blob=None,
     )
-    until = clock(session) + timedelta(seconds=patience_s)
-    job.deadline_at = until if job.deadline_at is None else min(until, job.deadline_at)
+    job.deadline_at = clock(session) + timedelta(seconds=patience_s)
     session.add(Audit(tenant_id=tenant_id, actor=actor, event="upload.begun", target_id=video_id))
     return job
 

@@ -43,6 +43,7 @@ def prepared(
     held: Claim,
     *,
     document: dict[str, Any],
+    recipe: str,
     work_folder: str,
     duration_s: float,
     spans: Sequence[tuple[int, int]],
@@ -50,7 +51,7 @@ def prepared(
     """The proxy is there: plan its spans `[first, last)` of windows and wake a worker for each."""
     job = hold(session, held, Job)
     job.prepared_at = clock(session)
-    job.prepared, job.work_folder, job.duration_s = document, work_folder, duration_s
+    job.prepared, job.recipe, job.work_folder, job.duration_s = document, recipe, work_folder, duration_s
     job.prepared_share, job.spans_total, job.spans_done = 1.0, len(spans), 0
     let_go(job)
     events.moved(session, job, JobState.ANALYZING)
@@ -162,6 +163,16 @@ def gave_up(session: Session, held: Claim, error: Exception, *, max_attempts: in
         events.state_told(session, unit)
     outbox.postpone(session, held.task, held.target_id, again_at)
     return WorkState.WAITING.value
+
+
+def given_back(session: Session, held: Claim) -> None:
+    """The worker has to end before the work is done: as if it had never begun, and to be taken up at once."""
+    unit = hold(session, held, STAGES[held.task].table)
+    unit.state, unit.lease_until, unit.not_before = STAGES[held.task].waiting, None, None
+    unit.token, unit.attempts = unit.token + 1, unit.attempts - 1
+    if isinstance(unit, Job) and held.task is Task.PREPARE:
+        events.state_told(session, unit)
+    outbox.postpone(session, held.task, held.target_id, clock(session))
 
 
 def end_exhausted(session: Session, task: Task, *, max_attempts: int) -> list[str]:

@@ -15,6 +15,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,11 @@ from vidlm.errors import StorageError
 
 TOKENS: Final = "tokens"
 """The folder of all visual tokens."""
+
+NOTE: Final = ".note"
+UNCHECKED: Final = ".unchecked"
+PLACED: Final = ".placed"
+"""What may lie beside an upload in several requests (`vidlm.store.partial`), after its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,11 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
 
+    @property
+    def root(self) -> Path:
+        """The data folder."""
+        return self._root
+
     def incoming(self) -> IncomingBlob:
         """A new blob to write into; use it as a context manager."""
         return IncomingBlob(self._root)
@@ -110,6 +121,13 @@ class BlobStore:
         except OSError as exc:
             raise storage_error(exc) from exc
         return key
+
+    def fill_work_folder(self, key: str, source: str) -> None:
+        """Give the fresh work folder `key` all files of the folder `source`; where the disk can, they share room."""
+        try:
+            shutil.copytree(self._root / source, self._root / key, copy_function=_link, dirs_exist_ok=True)
+        except OSError as exc:
+            raise storage_error(exc) from exc
 
     def keep_only(self, key: str) -> None:
         """Remove what other attempts left beside the work folder `key`."""
@@ -152,16 +170,17 @@ class BlobStore:
 
     def remove_partial(self, video_id: str) -> bool:
         """Remove what has come of an upload in several requests; what is not there is no error."""
-        return self.remove(f"incoming/{video_id}")
+        return self.remove(*(f"incoming/{video_id}{what}" for what in ("", NOTE, UNCHECKED, PLACED)))
 
     def remove_stale_incoming(self, *, older_than_s: float) -> int:
         """Remove uploads that nobody wrote to for so long: their process died. How many there were."""
         folder = self._root / "incoming"
         removed = 0
         for path in folder.iterdir() if folder.is_dir() else ():
-            if path.stat().st_mtime < time.time() - older_than_s:
-                path.unlink(missing_ok=True)
-                removed += 1
+            with suppress(FileNotFoundError):  # its upload has ended meanwhile
+                if path.stat().st_mtime < time.time() - older_than_s:
+                    path.unlink()
+                    removed += 1
         return removed
 
 
@@ -176,8 +195,8 @@ def place(root: Path, file: Path, key: str) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         file.rename(target)
-        _sync_folder(target.parent)
-        _sync_folder(target.parent.parent)
+        sync_folder(target.parent)
+        sync_folder(target.parent.parent)
     except OSError as exc:
         raise storage_error(exc) from exc
 
@@ -192,7 +211,15 @@ def tokens_root(sha256: str) -> str:
     return f"{TOKENS}/{sha256[:2]}/{sha256}"
 
 
-def _sync_folder(folder: Path) -> None:
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in `folder` are on disk once this returns."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What is read from the tables: a video's status, pages of videos, documents, the segments of a job.
+"""What is read from the tables: a video's status, documents, the segments of a job. Pages of videos: `listing`.
 
 Every question that comes from outside names a tenant, and another tenant's rows are simply not there.
 """
@@ -30,6 +30,7 @@ class VideoStatus:
     state: JobState
     priority: int
     turn: int
+    not_before: datetime | None
     deadline_at: datetime | None
     error_code: str | None
     error_detail: str | None
@@ -57,6 +58,7 @@ _COLUMNS = (
     Job.state,
     Job.priority,
     Job.turn,
+    Job.not_before,
     Job.deadline_at,
     Job.error_code,
     Job.error_detail,
@@ -76,22 +78,8 @@ _COLUMNS = (
 
 def video_status(session: Session, tenant_id: str, video_id: str) -> VideoStatus | None:
     """The status of one of the tenant's videos; deleted ones have one too."""
-    row = session.exec(_statuses(tenant_id).where(Video.id == video_id)).first()
-    return _status(row) if row else None
-
-
-def list_videos(
-    session: Session, tenant_id: str, *, state: JobState | None, before: str | None, limit: int
-) -> list[VideoStatus]:
-    """Up to `limit` of the tenant's videos, newest first, older than the video `before`.
-
-    Deleted ones are listed only when `state` asks for them.
-    """
-    query = _statuses(tenant_id).order_by(col(Video.id).desc()).limit(limit)
-    if before is not None:
-        query = query.where(Video.id < before)
-    wanted = Job.state == state.value if state else Job.state != JobState.DELETED.value
-    return [_status(row) for row in session.exec(query.where(wanted)).all()]
+    row = session.exec(statuses(tenant_id).where(Video.id == video_id)).first()
+    return status_of(row) if row else None
 
 
 def find_video(session: Session, tenant_id: str, video_id: str, *, lock: bool = False) -> Video | None:
@@ -172,11 +160,13 @@ def segments_of(session: Session, job_id: str) -> list[Segment]:
     ]
 
 
-def _statuses(tenant_id: str) -> Select[Any]:
+def statuses(tenant_id: str) -> Select[Any]:
+    """Finds the rows that `status_of` reads: the tenant's videos with their jobs."""
     query: Select[Any] = select(*_COLUMNS)  # type: ignore[call-overload]
     return query.join(Job, col(Job.video_id) == col(Video.id)).where(Video.tenant_id == tenant_id)
 
 
-def _status(row: Any) -> VideoStatus:
+def status_of(row: Any) -> VideoStatus:
+    """A row that `statuses` found."""
     values = row._asdict()
     return VideoStatus(**values | {"state": JobState(values["state"])})

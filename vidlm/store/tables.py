@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from vidlm.domain import Action, JobState, Priority, Severity, WorkState
@@ -34,6 +34,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 SQLModel.metadata.naming_convention = NAMING
+_KEPT = text("deleted_at IS NULL")
 
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
@@ -78,9 +79,9 @@ class Video(SQLModel, table=True):
         CheckConstraint("blob IS NULL OR sha256 <> ''", name="blob_has_digest"),
         CheckConstraint("purged_at IS NULL OR (deleted_at IS NOT NULL AND blob IS NULL)", name="purged_holds_nothing"),
         CheckConstraint("NOT legal_hold OR deleted_at IS NULL", name="hold_keeps"),
-        Index(None, "tenant_id", "id"),
-        Index(None, "tenant_id", "client_id"),
-        Index(None, "tenant_id", "sha256"),
+        Index("ix_video_tenant_id_id_kept", "tenant_id", "id", sqlite_where=_KEPT, postgresql_where=_KEPT),
+        Index(None, "tenant_id", "client_id", "id"),
+        Index(None, "tenant_id", "sha256", "id"),
     )
 
     id: str = Field(default_factory=lambda: new_id("vid"), primary_key=True)
@@ -125,6 +126,9 @@ class Job(Claimable, table=True):
         Index(None, "state", "lease_until"),
         Index(None, "state", "priority", "turn"),
         Index(None, "tenant_id", "state", "priority", "turn"),
+        Index(None, "tenant_id", "state", "video_id"),
+        Index(None, "tenant_id", "verdict_action", "video_id"),
+        Index(None, "tenant_id", "priority", "video_id"),
         Index(None, "deadline_at"),
         Index(None, "finished_at"),
     )
@@ -133,6 +137,7 @@ class Job(Claimable, table=True):
     video_id: str = Field(foreign_key="video.id")
     pipeline_version: str
     state: str = JobState.QUEUED.value
+    recipe: str | None = None  # all that decides what comes of the bytes (`vidlm.provenance.recipe`)
     work_folder: str | None = None  # below the data folder; holds proxy and poster
     prepared: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))
     prepared_share: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
@@ -170,6 +175,8 @@ class SpanWork(Claimable, table=True):
     first_window: int
     last_window: int
     state: str = WorkState.WAITING.value
+    # of a span that is done, when it was: nothing changes in it any more
+    changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime, sa_column_kwargs={"onupdate": utc_now})
 
 
 class SegmentRow(SQLModel, table=True):

@@ -14,6 +14,7 @@ depends_on = None
 
 JOB_STATES = "queued preparing analyzing finishing ready rejected failed cancelled expired deleted".split()
 WORK_STATES = "waiting running done rejected failed".split()
+LISTED_BY = "state verdict_action priority".split()
 
 
 def _known(states: list[str]) -> str:
@@ -68,8 +69,13 @@ def upgrade() -> None:
         batch_op.create_check_constraint(op.f("ck_video_hold_keeps"), "NOT legal_hold OR deleted_at IS NULL")
         batch_op.create_index(op.f("ix_video_blob"), ["blob"])
         batch_op.create_index(op.f("ix_video_deleted_at"), ["deleted_at"])
-        batch_op.create_index(op.f("ix_video_tenant_id_client_id"), ["tenant_id", "client_id"])
-        batch_op.create_index(op.f("ix_video_tenant_id_sha256"), ["tenant_id", "sha256"])
+        batch_op.drop_index(op.f("ix_video_tenant_id_id"))
+        batch_op.create_index(op.f("ix_video_tenant_id_client_id_id"), ["tenant_id", "client_id", "id"])
+        batch_op.create_index(op.f("ix_video_tenant_id_sha256_id"), ["tenant_id", "sha256", "id"])
+    kept = sa.text("deleted_at IS NULL")
+    op.create_index(
+        op.f("ix_video_tenant_id_id_kept"), "video", ["tenant_id", "id"], sqlite_where=kept, postgresql_where=kept
+    )
     for table, states in (
         ("job", ["uploading", *JOB_STATES]),
         ("span", [*WORK_STATES, "cancelled"]),
@@ -81,11 +87,16 @@ def upgrade() -> None:
             batch_op.add_column(sa.Column("turn", sa.BigInteger(), server_default="0", nullable=False))
             _ordered(batch_op, table)
     with op.batch_alter_table("job") as batch_op:
-        batch_op.add_column(sa.Column("webhook_url", sa.String(), nullable=True))
+        for name in ("webhook_url", "recipe"):
+            batch_op.add_column(sa.Column(name, sa.String(), nullable=True))
         for name in ("deadline_at", "started_at", "prepared_at", "analyzed_at"):
             batch_op.add_column(sa.Column(name, UtcDateTime(), nullable=True))
         batch_op.create_index(op.f("ix_job_deadline_at"), ["deadline_at"])
         batch_op.create_index(op.f("ix_job_finished_at"), ["finished_at"])
+        for name in LISTED_BY:
+            batch_op.create_index(op.f(f"ix_job_tenant_id_{name}_video_id"), ["tenant_id", name, "video_id"])
+    with op.batch_alter_table("span") as batch_op:
+        batch_op.add_column(sa.Column("changed_at", UtcDateTime(), nullable=True))
     op.create_table(
         "event",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -194,10 +205,14 @@ def downgrade() -> None:
     op.execute("UPDATE job SET state = 'cancelled' WHERE state = 'uploading'")
     for table in ("span", "question"):
         op.execute(f"UPDATE {table} SET state = 'failed', error_code = 'cancelled' WHERE state = 'cancelled'")
+    with op.batch_alter_table("span") as batch_op:
+        batch_op.drop_column("changed_at")
     with op.batch_alter_table("job") as batch_op:
+        for name in LISTED_BY:
+            batch_op.drop_index(op.f(f"ix_job_tenant_id_{name}_video_id"))
         batch_op.drop_index(op.f("ix_job_finished_at"))
         batch_op.drop_index(op.f("ix_job_deadline_at"))
-        for name in ("analyzed_at", "prepared_at", "started_at", "deadline_at", "webhook_url"):
+        for name in ("analyzed_at", "prepared_at", "started_at", "deadline_at", "webhook_url", "recipe"):
             batch_op.drop_column(name)
     for table, states in (("job", JOB_STATES), ("span", WORK_STATES), ("question", WORK_STATES)):
         with op.batch_alter_table(table) as batch_op:
@@ -209,8 +224,9 @@ def downgrade() -> None:
     with op.batch_alter_table("video") as batch_op:
         for name in ("blob_has_digest", "purged_holds_nothing", "hold_keeps"):
             batch_op.drop_constraint(op.f(f"ck_video_{name}"), type_="check")
-        for columns in ("tenant_id_sha256", "tenant_id_client_id", "deleted_at", "blob"):
+        for columns in ("tenant_id_id_kept", "tenant_id_sha256_id", "tenant_id_client_id_id", "deleted_at", "blob"):
             batch_op.drop_index(op.f(f"ix_video_{columns}"))
+        batch_op.create_index(op.f("ix_video_tenant_id_id"), ["tenant_id", "id"])
         batch_op.drop_column("legal_hold")
         batch_op.drop_column("client_id")
     op.execute("UPDATE video SET blob = NULL WHERE deleted_at IS NOT NULL")
