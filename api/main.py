@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from api import problems, tus
 from api.deps import Service
 from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
 from api.routes import control, deliveries, events, pictures, questions, service, uploads, videos, webhooks
+from api.shedding import Shedding
 from vidlm.config import Settings, load_settings
 from vidlm.jobs.forecast import Forecast
 from vidlm.moderation.policies import load_policies
@@ -56,8 +58,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _describe_problems(app)
     app.add_middleware(BodyLimit, streamed=lambda path: path == videos.router.prefix or tus.is_below(path))
     app.add_middleware(tus.TusReplies)
+    app.add_middleware(Shedding, is_upload=_is_upload, is_stream=lambda scope: scope["path"].endswith("/events"))
     app.add_middleware(SecurityHeaders)
     return app
+
+
+def _is_upload(scope: Scope) -> bool:
+    path = scope["path"]
+    return scope["method"] in ("POST", "PATCH") and (path == videos.router.prefix or tus.is_below(path))
 
 
 def _describe_problems(app: FastAPI) -> None:

@@ -40,7 +40,7 @@ _EXAMPLES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("invalid_multipart", "the body is not a complete multipart form"),
     401: ("unauthorized", "an API key is needed: Authorization: Bearer vk_..."),
     404: ("not_found", "there is no such video"),
-    408: ("idle", "nothing came for 60 s; what had come is kept"),
+    408: ("idle", "nothing came for 30 s; what had come is kept"),
     409: ("not_ready", "the analysis is not ready: the job is analyzing"),
     410: ("deleted", "the video was deleted"),
     412: ("unsupported_version", "send Tus-Resumable: 1.0.0, the only version of the protocol spoken here"),

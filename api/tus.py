@@ -30,15 +30,40 @@ VERSION: Final = "1.0.0"
 EXTENSIONS: Final = "creation,creation-with-upload,expiration,termination,checksum"
 MEDIA_TYPE: Final = "application/offset+octet-stream"
 MAX_METADATA_CHARS: Final = 32 << 10  # a file name of 10 kB is odd, not forbidden
-IDLE_S: Final = 60.0
+IDLE_S: Final = 30.0
 """A sender that is silent for so long is taken for gone, so that it can come back by another connection."""
 _PIECE: Final = 256 << 10  # bytes gathered before they are written, off the event loop
+_DRAIN: Final = 16 << 20  # bytes read and dropped after a refusal, so that a client that is still sending hears it
+_DRAIN_S: Final = 5.0
 _METHODS: Final = frozenset({"OPTIONS", "POST", "HEAD", "PATCH", "DELETE"})
 _COUNT_DIGITS: Final = 18  # of more bytes than that no database knows the number
 
 
+class _Body:
+    """A request's body, as far as somebody has read it."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._ended = not message.get("more_body", False)
+        return message
+
+    async def drop(self) -> None:
+        """Read a little of what nobody wanted."""
+        dropped = 0
+        with anyio.move_on_after(_DRAIN_S):
+            while not self._ended and dropped < _DRAIN:
+                dropped += len((await self()).get("body", b""))
+
+
 class TusReplies:
-    """Below `PREFIX` every reply names the protocol's version, and X-HTTP-Method-Override is the method."""
+    """Below `PREFIX` every reply names the protocol's version, and X-HTTP-Method-Override is the method.
+
+    A reply that ends the connection waits for some of what is still coming: cut while sending, it would not be heard.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,14 +73,19 @@ class TusReplies:
             await self._app(scope, receive, send)
             return
 
+        headers, body = Headers(scope=scope), _Body(receive)
+        closes = scope["http_version"] == "1.0" or headers.get("connection", "").lower() == "close"
+
         async def send_with_version(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).setdefault("Tus-Resumable", VERSION)
+                if closes and "expect" not in headers:
+                    await body.drop()
             await send(message)
 
-        meant = Headers(scope=scope).get("x-http-method-override", "").upper()
+        meant = headers.get("x-http-method-override", "").upper()
         meant_scope = {**scope, "method": meant} if meant in _METHODS else scope
-        await self._app(meant_scope, receive, send_with_version)
+        await self._app(meant_scope, body, send_with_version)
 
 
 def is_below(path: str) -> bool:

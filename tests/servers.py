@@ -76,8 +76,9 @@ class ValkeyProcess:
 class PostgresServer:
     """A throw-away PostgreSQL cluster on a unix socket. It refuses to run as root, so there it runs as `nobody`."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self._binaries, self._folder = binaries, folder
+    def __init__(self, binaries: Path, folder: Path, *, durable: bool = False) -> None:
+        self._binaries, self._folder, self._durable = binaries, folder, durable
+        self._process: subprocess.Popen[bytes] | None = None
         self._as_user: list[str] = []
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
@@ -87,7 +88,8 @@ class PostgresServer:
 
     @classmethod
     @contextmanager
-    def start_or_skip(cls) -> Iterator[PostgresServer]:
+    def start_or_skip(cls, *, durable: bool = False) -> Iterator[PostgresServer]:
+        """A running server. `durable`: what it acknowledged survives its being killed."""
         binaries = _postgres_binaries()
         if binaries is None:
             missing = "PostgreSQL's binaries are not installed"
@@ -95,14 +97,13 @@ class PostgresServer:
                 pytest.fail(missing)
             pytest.skip(missing)
         folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        server = cls(binaries, folder)
-        process = server._start()
+        server = cls(binaries, folder, durable=durable)
+        server._start()
         try:
             server._prepare_template()
             yield server
         finally:
-            process.send_signal(signal.SIGQUIT)  # at once; nothing here is worth a checkpoint
-            process.wait()
+            server._end(signal.SIGQUIT)  # at once; nothing here is worth a checkpoint
             shutil.rmtree(folder, ignore_errors=True)
 
     def new_database(self) -> str:
@@ -121,24 +122,46 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name}")
         return self._url(name)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def kill_and_restart(self) -> None:
+        """Kill it with all its backends, and start it on what is on the disk."""
+        self._end(signal.SIGKILL)
+        (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+        self._run()
+        self._wait()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            self._process.wait()
+
+    def _start(self) -> None:
         data = self._folder / "data"
         initdb = [*self._as_user, str(self._binaries / "initdb"), "-D", str(data), "-U", "vidlm", "-A", "trust", "-N"]
         subprocess.run([*initdb, "-E", "UTF8", "--no-locale"], check=True, stdout=subprocess.DEVNULL, cwd="/")
-        options = ["-k", str(self._folder), "-c", "listen_addresses=", "-c", "fsync=off"]
-        return subprocess.Popen(
-            [*self._as_user, str(self._binaries / "postgres"), "-D", str(data), *options],
+        self._run()
+
+    def _run(self) -> None:
+        fsync = "on" if self._durable else "off"
+        options = ["-k", str(self._folder), "-c", "listen_addresses=", "-c", f"fsync={fsync}"]
+        self._process = subprocess.Popen(
+            [*self._as_user, str(self._binaries / "postgres"), "-D", str(self._folder / "data"), *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
+            start_new_session=True,
         )
 
     def _prepare_template(self) -> None:
-        for _ in range(200):
+        self._wait()
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE migrated")
+        migrate(self._url("migrated"))
+
+    def _wait(self) -> None:
+        for _ in range(600):
             with suppress(psycopg.OperationalError):
-                with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
-                    connection.execute("CREATE DATABASE migrated")
-                migrate(self._url("migrated"))
+                psycopg.connect(self._dsn("postgres")).close()
                 return
             time.sleep(0.05)
         raise RuntimeError("PostgreSQL did not start")

@@ -55,7 +55,7 @@ class Client:
         body = head.encode() + file.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
         return self._call("POST", "/v1/videos", body, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
 
-    def upload_resumable(self, file: Path, *, tries: int = 6) -> Any:
+    def upload_resumable(self, file: Path, *, tries: int = 14) -> Any:
         """Send a file of any size; where a connection breaks off it is taken up again. The video's document.
 
         Gives up, with the last `ServiceError`, after `tries` failures in a row that brought no byte further.

@@ -83,7 +83,7 @@ class Service:
         listener = self._listen()
         self.api_key = self._first_key()
         redis_url, broker = self._broker()
-        environment = _environment(self._settings, self._data, redis_url)
+        environment = child_environment(self._settings, self._data, redis_url)
         python = (sys.executable, "-m")
         children = [
             *broker,
@@ -224,7 +224,7 @@ def sweep_command(*, once: bool = False) -> tuple[str, ...]:
     return (sys.executable, "-m", "workers", "sweep", *(["--once"] if once else []))
 
 
-def _environment(settings: Settings, data: Path, redis_url: str) -> dict[str, str]:
+def child_environment(settings: Settings, data: Path, redis_url: str) -> dict[str, str]:
     """Our own environment with every setting spelled out, so that children see what we see."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VIDLM_")}
     values = settings.model_dump(mode="json") | {"data": str(data), "redis_url": redis_url}

@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 GRACE_S: Final = 25.0
 """How long children may take to stop before they are killed. A worker has given back what it had in hand by then."""
 
-_BACKOFF_S: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
+BACKOFF_S: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
+"""Seconds before a child that died is started again: after its first death, its second, ..."""
+
 _STEADY_S: Final = 60.0  # a child that ran this long starts afresh in the eyes of the backoff
 _POLL_S: Final = 0.1
 
@@ -39,7 +41,8 @@ class Child:
     keep_fd: int | None = None
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
-    deaths: int = 0
+    deaths: int = 0  # lately: what the pause before the next start depends on
+    died: int = 0  # in all
     retry_at_s: float = 0.0
 
 
@@ -49,8 +52,15 @@ class Supervisor:
     Each child's output is appended to `<name>.log` in `logs`.
     """
 
-    def __init__(self, children: Sequence[Child], environment: Mapping[str, str], logs: Path) -> None:
-        self._children = children
+    def __init__(
+        self,
+        children: Sequence[Child],
+        environment: Mapping[str, str],
+        logs: Path,
+        *,
+        backoff_s: Sequence[float] = BACKOFF_S,
+    ) -> None:
+        self._children, self._backoff_s = children, backoff_s
         self._environment = dict(environment)
         self._logs = logs
         self._stopping = threading.Event()
@@ -70,6 +80,10 @@ class Supervisor:
         """The process ids of the children that run now, by name."""
         return {child.name: child.process.pid for child in self._children if child.process is not None}
 
+    def deaths(self, name: str) -> int:
+        """How often the child of this name has died by itself so far."""
+        return sum(child.died for child in self._children if child.name == name)
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             for child in self._children:
@@ -87,8 +101,9 @@ class Supervisor:
                 return
             _kill_group(child.process.pid)  # whatever it had started itself
             child.process = None
+            child.died += 1
             child.deaths = 1 if now_s - child.started_s > _STEADY_S else child.deaths + 1
-            child.retry_at_s = now_s + _BACKOFF_S[min(child.deaths, len(_BACKOFF_S)) - 1]
+            child.retry_at_s = now_s + self._backoff_s[min(child.deaths, len(self._backoff_s)) - 1]
             log.warning("child.died", child=child.name, status=status, deaths=child.deaths)
         if now_s >= child.retry_at_s:
             child.started_s = now_s

@@ -1,7 +1,7 @@
 """`python -m workers ROLE`: one process, settings from `VIDLM_*`.
 
 consume   runs tasks from the queues named by `--queues`; loads the model if they need it
-relay     sends wake-ups, and sweeps
+relay     sends wake-ups, delivers webhooks, and sweeps
 sweep     sweeps alone; one round with `--once`
 """
 
@@ -25,6 +25,7 @@ from vidlm.store.engine import Database
 from vidlm.video import sandbox
 from workers import watchdog
 from workers.app import worker_app
+from workers.courier import run_courier
 from workers.relay import run_relay
 from workers.runtime import Runtime
 from workers.sweeper import run_sweeper, sweep_once
@@ -80,12 +81,13 @@ def consume(settings: Settings, queues: list[Queue]) -> int:
 
 
 def relay(settings: Settings) -> None:
-    """Send wake-ups as they fall due, and sweep now and then, until SIGTERM or SIGINT."""
+    """Send wake-ups as they fall due, deliver webhooks, and sweep now and then, until SIGTERM or SIGINT."""
     if settings.redis_url is None:
         raise SettingsError("VIDLM_REDIS_URL is not set: the relay needs a broker (`vidlm serve` starts one)")
     database, stop = Database(settings.sql_url), _stop_signals()
     others = [
         threading.Thread(target=_sweep, args=(settings, stop), name="sweeper"),
+        threading.Thread(target=run_courier, args=(Database(settings.sql_url), settings, stop), name="courier"),
     ]
     for thread in others:
         thread.start()

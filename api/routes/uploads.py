@@ -23,6 +23,7 @@ from api.problems import ProblemError, documented
 from api.routes.videos import VideoId, existing
 from api.schemas import VideoOut, video_out
 from api.tus import TusCallerDep
+from vidlm import crash
 from vidlm.domain import JobState
 from vidlm.errors import StorageError
 from vidlm.jobs import control, disposal, intake
@@ -226,6 +227,7 @@ async def _take_first(
 def _complete(service: Service, caller: Caller, video_id: str, file: OpenPartial) -> None:
     """All bytes are here: the upload becomes a video with a job, unless it is over. Can be done again after a crash."""
     sealed = file.seal(caller.tenant_id)
+    crash.point("resumable.sealed")
     wishes = tus.wishes_in(Partial(service.blobs, video_id).note())
     try:
         with service.database.write() as session:
@@ -234,10 +236,13 @@ def _complete(service: Service, caller: Caller, video_id: str, file: OpenPartial
                 return
             lock_key(session, sealed.key)
             file.place(sealed)
+            crash.point("resumable.placed")
             intake.uploaded(session, job, actor=caller.key_id, blob=sealed, deadline_s=wishes.deadline_s)
+            crash.point("resumable.recorded")
     except BaseException:
         disposal.remove_if_unknown(service.database, service.blobs, sealed.key)
         raise
+    crash.point("resumable.committed")
     file.leave()
 
 

@@ -37,7 +37,7 @@ from api.main import create_app
 from vidlm.config import Settings
 from vidlm.domain import WorkState
 from vidlm.errors import ConflictError, InputError, LeaseLost, MediaError
-from vidlm.jobs import control, deliveries, delivery_log, life, webhooks
+from vidlm.jobs import control, deliveries, delivery_log, life, outbox, webhooks
 from vidlm.jobs.claims import WEBHOOK_ATTEMPTS
 from vidlm.jobs.deliveries import WAITS_S, wait_s
 from vidlm.jobs.events import TOLD, Told
@@ -664,7 +664,7 @@ def test_the_courier_outlives_an_outage_of_the_database(database: Database, rece
     stop = threading.Event()
     courier = threading.Thread(target=run_courier, args=(database, SETTINGS, stop))
     register(database, receiver.url)
-    with structlog.testing.capture_logs() as logs, database.write() as session:
+    with database.write() as session:
         session.connection().execute(text("ALTER TABLE outbox RENAME TO away"))
     try:
         with structlog.testing.capture_logs() as logs:
@@ -704,18 +704,14 @@ def test_neither_secret_nor_message_is_logged(database: Database, receiver: Rece
         ("webhook.waiting", 500, 1),
         ("webhook.delivered", 200, 2),
     ]
-    assert not re.search(r"whsec_|somebody|video\.rejected", str(logs) + repr(endpoint.id))
+    assert not re.search(r"whsec_|somebody|video\.rejected", str(logs))
     with database.write() as session:
-        delivery_log.again(session, the_delivery(database), actor="key_test")
-        copy = all_deliveries_in(session)[1]
+        copy = delivery_log.again(session, session.exec(select(Delivery)).one(), actor="key_test")
+        session.flush()
         begun = deliveries.begin(session, copy.id, lease_s=30)
     assert begun is not None
     assert endpoint.secret not in repr(begun)
     assert "somebody" not in repr(begun)
-
-
-def all_deliveries_in(session: Any) -> list[Delivery]:
-    return list(session.exec(select(Delivery).order_by(col(Delivery.replay))).all())
 
 
 def test_a_secret_that_breaks_its_message_costs_one_delivery(database: Database, receiver: Receiver) -> None:
@@ -774,8 +770,6 @@ def test_a_secret_of_ones_own_has_to_be_one(database: Database, receiver: Receiv
 
 
 def test_the_broker_is_never_asked_for_webhooks(database: Database, receiver: Receiver) -> None:
-    from vidlm.jobs import outbox  # noqa: PLC0415
-
     register(database, receiver.url)
     rejected(database)
     with database.read() as session:

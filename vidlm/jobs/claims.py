@@ -41,7 +41,7 @@ LOOK_EVERY_S: Final = 2.0
 """How often a heartbeat looks, between two renewals, whether its work is still wanted."""
 
 WEBHOOK_ATTEMPTS: Final = 9
-"""A receiver that is away for a day is still told (`vidlm.jobs.webhooks`)."""
+"""A receiver that is away for a day is still told (`vidlm.jobs.deliveries`)."""
 
 U = TypeVar("U", bound=Claimable)
 

@@ -9,11 +9,11 @@ Only `policy` is found otherwise: through all flags of that policy, since they d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, exists, literal_column, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, select, union_all
 from sqlmodel import Session, col
 
 from vidlm.domain import Action, JobState, Priority
@@ -42,12 +42,6 @@ class Filters:
     created_from: datetime | None = None
     created_until: datetime | None = None
 
-    @property
-    def by_video(self) -> bool:
-        """Whether a page is found by what stands in the video's own row, and not by its job's."""
-        about_job = self.states or self.verdicts or self.priority is not None
-        return self.client_id is not None or self.sha256 is not None or not about_job
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -60,39 +54,47 @@ class Page:
 
 def list_videos(session: Session, tenant_id: str, filters: Filters, page: Page) -> list[VideoStatus]:
     """One page of the tenant's videos."""
-    found = union_all(*(_entries(tenant_id, part, page) for part in _parts(filters))).subquery()
+    table, values = _driver(filters)
+    entries = (_entries(table, [col(table.tenant_id) == tenant_id, value], filters, page) for value in values)
+    found = union_all(*entries).subquery()
     rows = session.execute(statuses(tenant_id).join(found, found.c.id == col(Video.id))).all()
     listed = sorted((status_of(row) for row in rows), key=lambda status: status.id, reverse=page.newest_first)
     return listed[: page.limit]
 
 
-def _parts(filters: Filters) -> list[Filters]:
-    """The same with one value of the filter that drives in each, where that is one with several."""
-    if filters.policy is not None or filters.by_video:
-        return [filters]
-    if filters.verdicts:
-        return [replace(filters, verdicts=frozenset({value})) for value in sorted(filters.verdicts)]
-    return [replace(filters, states=frozenset({value})) for value in sorted(filters.states)] or [filters]
-
-
-def _entries(tenant_id: str, filters: Filters, page: Page) -> Select[Any]:
-    """The ids of the page, found by the filter that drives."""
-    of_video, of_job = _on_video(filters), _on_job(filters)
-    key = col(Video.id) if filters.by_video and filters.policy is None else col(Job.video_id)
-    query: Select[Any] = select(key.label("id"))
+def _driver(filters: Filters) -> tuple[type[Video | Job | FlagRow], list[Where]]:
+    """The filter by whose index the page is found: the first of these that is asked for, once for each value."""
+    table: type[Video | Job | FlagRow] = Video
     if filters.policy is not None:
-        flagged = (col(FlagRow.tenant_id) == tenant_id, col(FlagRow.policy_id) == filters.policy)
-        query = query.distinct().join(FlagRow, col(FlagRow.job_id) == col(Job.id))
-        query = query.where(*flagged, *of_job, *_has(Video, of_video))
-    elif filters.by_video:
-        query = query.where(col(Video.tenant_id) == tenant_id, *of_video, *_has(Job, of_job))
+        table, values = FlagRow, [col(FlagRow.policy_id) == filters.policy]
+    elif filters.client_id is not None:
+        values = [col(Video.client_id) == filters.client_id]
+    elif filters.sha256 is not None:
+        values = [col(Video.sha256) == filters.sha256]
+    elif filters.verdicts:
+        table, values = Job, [col(Job.verdict_action) == verdict.value for verdict in sorted(filters.verdicts)]
+    elif filters.states:
+        table, values = Job, [col(Job.state) == state.value for state in sorted(filters.states)]
+    elif filters.priority is not None:
+        table, values = Job, [col(Job.priority) == filters.priority.rank]
     else:
-        query = query.where(col(Job.tenant_id) == tenant_id, *of_job, *_has(Video, of_video))
+        values = [col(Video.deleted_at).is_(None)]
+    return table, values
+
+
+def _entries(table: type[Video | Job | FlagRow], driving: list[Where], filters: Filters, page: Page) -> Select[Any]:
+    """The ids of the page, or of what one value of the driving filter has of it."""
+    key = col(Video.id) if table is Video else col(Job.video_id)
+    query: Select[Any] = select(key.label("id"))
+    if table is FlagRow:
+        query = query.distinct().join(FlagRow, col(FlagRow.job_id) == col(Job.id))
+    of_video, of_job = _on_video(filters), _on_job(filters)
+    aside = [*_fits(of_video), *_has(Job, of_job)] if table is Video else [*_fits(of_job), *_has(Video, of_video)]
     after, before = _bounds(filters, page)
     between: list[Where] = [key > after] if after is not None else []
     between += [key < before] if before is not None else []
-    ordered = query.where(*between).order_by(key.desc() if page.newest_first else key).limit(page.limit)
-    return select(ordered.subquery().c.id)  # a limit inside a union needs a select of its own around it
+    query = query.where(*driving, *between, *aside).order_by(key.desc() if page.newest_first else key)
+    return select(query.limit(page.limit).subquery().c.id)  # a limit inside a union needs a select of its own
 
 
 def _bounds(filters: Filters, page: Page) -> tuple[str | None, str | None]:
@@ -111,8 +113,6 @@ def _id_at(moment: datetime, offset_s: float) -> str:
 
 def _on_video(filters: Filters) -> list[Where]:
     found: list[Where] = []
-    if filters.by_video and not filters.states:
-        found.append(col(Video.deleted_at).is_(None))
     if filters.client_id is not None:
         found.append(col(Video.client_id) == filters.client_id)
     if filters.sha256 is not None:
@@ -127,22 +127,23 @@ def _on_video(filters: Filters) -> list[Where]:
 def _on_job(filters: Filters) -> list[Where]:
     found: list[Where] = []
     if filters.states:
-        found.append(_one_of(Job.state, filters.states))
-    elif not filters.by_video:
+        found.append(col(Job.state).in_(sorted(filters.states)))
+    elif filters.sha256 is not None or filters.priority is not None:  # all else is taken off a video with its deletion
         found.append(col(Job.state) != JobState.DELETED.value)
     if filters.verdicts:
-        found.append(_one_of(Job.verdict_action, filters.verdicts))
+        found.append(col(Job.verdict_action).in_(sorted(filters.verdicts)))
     if filters.priority is not None:
         found.append(col(Job.priority) == filters.priority.rank)
     return found
 
 
-def _one_of(column: Any, values: frozenset[Any]) -> Where:
-    wanted = sorted(value.value for value in values)
-    return col(column) == wanted[0] if len(wanted) == 1 else col(column).in_(wanted)
+def _fits(conditions: list[Where]) -> list[Where]:
+    """The entry's own row fits. No database takes this for a reason to use another index."""
+    return [case((and_(*conditions), 1), else_=0) == 1] if conditions else []
 
 
 def _has(table: type[Video | Job], conditions: list[Where]) -> list[Where]:
-    """The row of the other table fits too; nothing where nothing is asked of it."""
+    """The row of the other table fits, found by the entry's id and by nothing else."""
     same = col(Job.video_id) == col(Video.id)
-    return [exists(literal_column("1")).select_from(table).where(same, *conditions)] if conditions else []
+    fits = select(case((and_(*conditions), 1), else_=0)).select_from(table).where(same)
+    return [fits.scalar_subquery() == 1] if conditions else []

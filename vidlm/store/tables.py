@@ -34,7 +34,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 SQLModel.metadata.naming_convention = NAMING
-_KEPT = text("deleted_at IS NULL")
+_KEPT, _GONE = text("deleted_at IS NULL"), text("deleted_at IS NOT NULL")
 
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
@@ -79,6 +79,7 @@ class Video(SQLModel, table=True):
         CheckConstraint("blob IS NULL OR sha256 <> ''", name="blob_has_digest"),
         CheckConstraint("purged_at IS NULL OR (deleted_at IS NOT NULL AND blob IS NULL)", name="purged_holds_nothing"),
         CheckConstraint("NOT legal_hold OR deleted_at IS NULL", name="hold_keeps"),
+        Index(None, "deleted_at", sqlite_where=_GONE, postgresql_where=_GONE),
         Index("ix_video_tenant_id_id_kept", "tenant_id", "id", sqlite_where=_KEPT, postgresql_where=_KEPT),
         Index(None, "tenant_id", "client_id", "id"),
         Index(None, "tenant_id", "sha256", "id"),
@@ -93,7 +94,7 @@ class Video(SQLModel, table=True):
     blob: str | None = Field(default=None, index=True)
     legal_hold: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
-    deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+    deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     purged_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # the sweeper saw that no file is left
 
 

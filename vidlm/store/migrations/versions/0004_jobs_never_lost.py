@@ -68,14 +68,14 @@ def upgrade() -> None:
         )
         batch_op.create_check_constraint(op.f("ck_video_hold_keeps"), "NOT legal_hold OR deleted_at IS NULL")
         batch_op.create_index(op.f("ix_video_blob"), ["blob"])
-        batch_op.create_index(op.f("ix_video_deleted_at"), ["deleted_at"])
         batch_op.drop_index(op.f("ix_video_tenant_id_id"))
         batch_op.create_index(op.f("ix_video_tenant_id_client_id_id"), ["tenant_id", "client_id", "id"])
         batch_op.create_index(op.f("ix_video_tenant_id_sha256_id"), ["tenant_id", "sha256", "id"])
-    kept = sa.text("deleted_at IS NULL")
-    op.create_index(
-        op.f("ix_video_tenant_id_id_kept"), "video", ["tenant_id", "id"], sqlite_where=kept, postgresql_where=kept
-    )
+    for name, columns, where in (
+        ("ix_video_deleted_at", ["deleted_at"], sa.text("deleted_at IS NOT NULL")),
+        ("ix_video_tenant_id_id_kept", ["tenant_id", "id"], sa.text("deleted_at IS NULL")),
+    ):
+        op.create_index(op.f(name), "video", columns, sqlite_where=where, postgresql_where=where)
     for table, states in (
         ("job", ["uploading", *JOB_STATES]),
         ("span", [*WORK_STATES, "cancelled"]),

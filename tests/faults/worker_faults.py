@@ -1,0 +1,256 @@
+"""What goes wrong while a job is worked on: workers die or are told to stop, messages come twice, owners call off."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+from sqlmodel import col, func, select
+
+from tests.faults.ledger import Outcome, count_doubled, ended, seconds_open, wait_ended
+from tests.faults.load import Uploads, fresh
+from tests.faults.world import Crew, World
+from vidlm.domain import JobState
+from vidlm.jobs import presence
+from vidlm.jobs.claims import STAGES
+from vidlm.queue import Task, broker_app, wake
+from vidlm.store.ledger import Event
+from vidlm.store.tables import AnalysisRow, Job, SpanWork
+
+RERUN_S = 45.0
+
+
+def worker_kills(folder: Path, database_url: str | None, kills: int) -> Outcome:
+    """Workers are killed in the middle of whatever they do; how long until somebody else has it."""
+    chooser, waits = random.Random(3), []
+    with World(folder, database_url, Crew(cpu=2, model=2)) as world:
+        uploads = Uploads(world)
+        stop = threading.Event()
+
+        def upload() -> None:
+            with world.client() as client:
+                while not stop.is_set():
+                    uploads.send(client, b"slow:0.4 " + fresh(0))
+                    stop.wait(0.25)
+
+        thread = threading.Thread(target=upload)
+        thread.start()
+        watchers = []
+        killed = 0
+        while killed < kills:
+            time.sleep(chooser.uniform(0.2, 1.0))
+            pid = world.kill(chooser.choice(world.names("cpu", "model")))
+            if pid is not None:
+                killed += 1
+                watcher = threading.Thread(target=_time_rerun, args=(world, pid, waits))
+                watcher.start()
+                watchers.append(watcher)
+        stop.set()
+        for watcher in [thread, *watchers]:
+            watcher.join()
+        done = wait_ended(world.database, uploads.acknowledged, 300)
+        return Outcome(
+            "workers killed at any stage",
+            kills,
+            lost=len(uploads.acknowledged) - list(done.values()).count(JobState.READY),
+            doubled=count_doubled(world.database),
+            worst_s=max(waits, default=0.0),
+            bar=f"rerun starts <= {RERUN_S:.0f} s, 0 lost, exactly 1 result a job",
+            held=max(waits, default=0.0) <= RERUN_S and list(done.values()).count(JobState.READY) == len(done),
+            note=f"{len(uploads.acknowledged)} jobs, {len(waits)} kills in the middle of work",
+        )
+
+
+def _time_rerun(world: World, pid: int, waits: list[float]) -> None:
+    """Wait until what the dead worker had in hand is in other hands, or over."""
+    began_s = time.monotonic()
+    with world.database.read() as session:
+        dead = next((worker for worker in presence.fresh(session) if worker.pid == pid), None)
+    if dead is None or dead.target_id is None or dead.task is None:
+        return
+    table = STAGES[Task(dead.task)].table
+    with world.database.read() as session:
+        before = session.get(table, dead.target_id)
+    if before is None or before.lease_until is None:
+        return
+    while time.monotonic() - began_s < 2 * RERUN_S:
+        with world.database.read() as session:
+            now = session.get(table, dead.target_id)
+        if now is None or now.token != before.token or now.lease_until is None:
+            waits.append(time.monotonic() - began_s)
+            return
+        time.sleep(0.25)
+    waits.append(time.monotonic() - began_s)
+
+
+def doubles(folder: Path, database_url: str | None, count: int) -> Outcome:
+    """Every wake-up is sent again and again, to several workers."""
+    with World(folder, database_url, Crew(cpu=2, model=2)) as world:
+        uploads = Uploads(world)
+        app = broker_app(str(world.settings.redis_url))
+        forced = 0
+        videos = uploads.send_many(max(10, count // 20), fresh)
+        while forced < count:
+            with world.database.read() as session:
+                targets = [(Task.PREPARE, unit) for unit in session.exec(select(Job.id)).all()]
+                targets += [(Task.ANALYZE_SPAN, unit) for unit in session.exec(select(SpanWork.id)).all()]
+                targets += [(Task.FINISH, unit) for unit in session.exec(select(Job.id)).all()]
+            for task, unit in targets[: count - forced]:
+                wake(app, task, unit)
+                forced += 1
+        done = wait_ended(world.database, videos, 300)
+        with world.database.read() as session:
+            results = session.exec(select(func.count()).select_from(AnalysisRow)).one()
+        return Outcome(
+            "wake-ups delivered more than once",
+            forced,
+            lost=len(videos) - list(done.values()).count(JobState.READY),
+            doubled=count_doubled(world.database) + max(0, results - len(videos)),
+            worst_s=None,
+            bar="0 duplicate results, flags, webhooks, audit rows",
+            held=list(done.values()).count(JobState.READY) == len(videos) == results,
+        )
+
+
+def poison(folder: Path, database_url: str | None, count: int) -> Outcome:
+    """Files that kill whoever looks at them, among others that are fine."""
+    with World(folder, database_url, Crew(cpu=3, model=1), lease_s=6.0, sweep_every_s=2.0) as world:
+        uploads = Uploads(world)
+        bad = uploads.send_many(count, lambda number: b"poison " + fresh(number))
+        good = uploads.send_many(5 * count, fresh)
+        done = wait_ended(world.database, [*bad, *good], 900)
+        with world.database.read() as session:
+            tokens = session.exec(select(Job.token).where(col(Job.video_id).in_(bad))).all()
+            codes = set(session.exec(select(Job.error_code).where(col(Job.video_id).in_(bad))).all())
+        fine = sum(done.get(video) is JobState.READY for video in good)
+        failed = sum(done.get(video) is JobState.FAILED for video in bad)
+        attempts = max(tokens) - 1  # ending it takes a token as well
+        return Outcome(
+            "poison among good files",
+            count,
+            lost=len(bad) + len(good) - fine - failed,
+            doubled=count_doubled(world.database),
+            worst_s=seconds_open(world.database, [*bad, *good]),
+            bar="<= 3 attempts, then failed; all good ones finish",
+            held=fine == len(good) and failed == len(bad) and attempts <= 3 and codes == {"worker_lost"},
+            note=f"{attempts} attempts at most",
+        )
+
+
+def cancels(folder: Path, database_url: str | None, count: int) -> Outcome:
+    """Jobs called off in the middle, some while workers are being killed."""
+    chooser, waits, late = random.Random(5), [], 0
+    with World(folder, database_url, Crew(cpu=2, model=2)) as world, world.client() as client:
+        uploads = Uploads(world)
+        for number in range(count):
+            video = uploads.send(client, b"slow:2 " + fresh(number))
+            time.sleep(chooser.uniform(0.0, 3.0))
+            if number % 5 == 0:
+                world.kill(chooser.choice(world.names("cpu", "model")))
+            began_s = time.monotonic()
+            answer = client.post(f"/v1/videos/{video}/cancel")
+            while client.get(f"/v1/videos/{video}").json()["state"] not in ("cancelled", "ready"):
+                time.sleep(0.02)
+            if answer.status_code == 202:
+                waits.append(time.monotonic() - began_s + _seconds_busy_with(world, video))
+        time.sleep(3)
+        with world.database.read() as session:
+            cancelled = session.exec(select(Job).where(Job.state == JobState.CANCELLED.value)).all()
+            for job in cancelled:
+                kinds = session.exec(
+                    select(Event.kind).where(Event.video_id == job.video_id).order_by(col(Event.id))
+                ).all()
+                late += kinds[-1] != "video.cancelled" or session.get(AnalysisRow, job.id) is not None
+        return Outcome(
+            "jobs called off",
+            count,
+            lost=count - len(ended(world.database, uploads.acknowledged)),
+            doubled=late,
+            worst_s=max(waits, default=0.0),
+            bar="honoured <= 10 s, 0 late results",
+            held=max(waits, default=0.0) <= 10 and late == 0,
+            note=f"{len(cancelled)} were called off in time",
+        )
+
+
+def _seconds_busy_with(world: World, video_id: str) -> float:
+    """How long a worker still says that it works on a video's job or spans."""
+    began_s = time.monotonic()
+    with world.database.read() as session:
+        job_id = session.exec(select(Job.id).where(Job.video_id == video_id)).one()
+        ours = {job_id, *session.exec(select(SpanWork.id).where(SpanWork.job_id == job_id)).all()}
+    while time.monotonic() - began_s < 30:
+        with world.database.read() as session:
+            living = {world.pid(name) for name in world.names("cpu", "model")}
+            if not any(worker.target_id in ours and worker.pid in living for worker in presence.fresh(session)):
+                break
+        time.sleep(0.1)
+    return time.monotonic() - began_s
+
+
+def rolling_restart(folder: Path, database_url: str | None, stops: int) -> Outcome:
+    """Every process but the broker is told to stop, again and again, while jobs come in."""
+    chooser = random.Random(9)
+    with World(folder, database_url, Crew(cpu=2, model=2)) as world:
+        uploads = Uploads(world)
+        done_stops = threading.Event()
+
+        def upload() -> None:
+            with world.client() as client:
+                while not done_stops.is_set():
+                    uploads.send(client, b"slow:0.5 " + fresh(0))
+                    done_stops.wait(0.3)
+
+        thread = threading.Thread(target=upload)
+        thread.start()
+        names = world.names("api", "relay", "cpu", "model")
+        for number in range(stops):
+            world.kill(names[number % len(names)], signal.SIGTERM)
+            time.sleep(chooser.uniform(0.5, 2.0))
+        done_stops.set()
+        thread.join()
+        done = wait_ended(world.database, uploads.acknowledged, 300)
+        ready = list(done.values()).count(JobState.READY)
+        return Outcome(
+            "rolling restart under load",
+            stops,
+            lost=len(uploads.acknowledged) - len(done),
+            doubled=count_doubled(world.database),
+            worst_s=seconds_open(world.database, uploads.acknowledged),
+            bar="0 lost, 0 extra failures",
+            held=ready == len(uploads.acknowledged),
+            note=f"{len(uploads.acknowledged)} jobs, {len(done) - ready} failed",
+        )
+
+
+def leak(folder: Path, database_url: str | None, jobs: int) -> Outcome:
+    """The memory of every process over many jobs, the first fifth of them to warm up."""
+    with World(folder, database_url, Crew()) as world:
+        uploads = Uploads(world)
+
+        def run(count: int) -> dict[str, int]:
+            wait_ended(world.database, uploads.send_many(count, fresh), 600)
+            return {name: _resident_bytes(world.pid(name)) for name in world.names("api", "relay", "cpu", "model")}
+
+        before = run(max(20, jobs // 5))
+        after = run(jobs)
+        per_hundred = {name: (after[name] - before[name]) / 1e6 / (jobs / 100) for name in before}
+        worst = max(per_hundred, key=lambda name: per_hundred[name])
+        return Outcome(
+            "memory over many jobs",
+            jobs,
+            lost=0,
+            doubled=count_doubled(world.database),
+            worst_s=None,
+            bar="<= 1 MB per 100 jobs",
+            held=per_hundred[worst] <= 1.0,
+            note=f"{per_hundred[worst]:.2f} MB per 100 jobs in {worst}",
+        )
+
+
+def _resident_bytes(pid: int | None) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4096
