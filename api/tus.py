@@ -189,8 +189,7 @@ async def receive(request: Request, chunk: Chunk, room: int) -> None:
     except ChecksumError as exc:
         raise ProblemError(460, exc.code, exc.detail) from exc
     except BaseException as exc:
-        with anyio.CancelScope(shield=True):  # also when the server is being stopped
-            await run_in_threadpool(chunk.break_off, gathered)
+        chunk.break_off(gathered)  # few bytes, here and now: a server that is being stopped waits for no thread
         if isinstance(exc, TimeoutError):
             raise ProblemError(408, "idle", f"nothing came for {IDLE_S:.0f} s; what had come is kept") from exc
         raise

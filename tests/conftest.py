@@ -106,13 +106,19 @@ class Api:
             return {"Authorization": f"Bearer {create_key(session, 'test', tenant_id)}"}
 
 
-@pytest.fixture(scope="session")
-def running_api(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyProcess) -> Iterator[Api]:
-    """The API under a real uvicorn, on SQLite, with small limits; `api` hands it out empty."""
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def running_api(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyProcess
+) -> Iterator[Api]:
+    """The API under a real uvicorn, once on each kind of database, with small limits; `api` hands it out empty."""
     from api.main import create_app  # noqa: PLC0415
 
+    postgres: PostgresServer | None = None
+    if request.param == "postgres":
+        postgres = request.getfixturevalue("postgres_server")
     settings = Settings(
         data=tmp_path_factory.mktemp("api"),
+        database_url=postgres.new_database() if postgres is not None else None,
         redis_url=valkey_server.url,
         max_upload_bytes=300_000,
         max_question_chars=200,

@@ -22,10 +22,18 @@ from workers.tasks import work
 
 
 @contextmanager
-def fresh_runtime(data: Path, checkpoint: Path, policies: Path, *, span_s: float) -> Iterator[Runtime]:
-    """A runtime in the folder `data`, which need not exist; closed at the end."""
+def fresh_runtime(
+    data: Path, checkpoint: Path, policies: Path, *, span_s: float, database_url: str | None = None
+) -> Iterator[Runtime]:
+    """A runtime in the folder `data`, which need not exist; closed at the end. Its database is SQLite by default."""
     settings = Settings(
-        data=data, model=str(checkpoint), policies=policies, device="cpu", span_s=span_s, segment_max_s=4.0
+        data=data,
+        database_url=database_url,
+        model=str(checkpoint),
+        policies=policies,
+        device="cpu",
+        span_s=span_s,
+        segment_max_s=4.0,
     )
     migrate(settings.sql_url)
     runtime = Runtime(settings)

@@ -151,7 +151,7 @@ async def add_bytes(
     status = await run_in_threadpool(_standing, service, caller, video_id)
     tus.check_bytes(request, room=status.size_bytes)
     begin, checksum = tus.offset_of(upload_offset), tus.checksum_of(upload_checksum)
-    file = await run_in_threadpool(_open, service, video_id)
+    file = None if status.sha256 else await run_in_threadpool(_open, service, video_id)
     if file is None:  # whole already, or gone
         status, offset = await run_in_threadpool(_settled, service, caller, video_id)
         _check_offset(begin, offset)

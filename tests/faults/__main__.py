@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from servers import PostgresServer
 
 from tests.faults import intake_faults, outages, worker_faults
@@ -114,12 +115,19 @@ def _row(database: str, outcome: Outcome, seconds: float) -> dict[str, object]:
 
 
 def _table(outcomes: list[tuple[str, Outcome, float]]) -> Table:
-    table = Table("experiment", "database", "tried", "lost", "doubled", "worst s", "promised", "held", "note")
+    """A line of counts an experiment, and under it what was promised and what else there is to say."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("held", "database", "experiment"):
+        table.add_column(name, no_wrap=name != "experiment")
+    for name in ("tried", "lost", "doubled", "worst s"):
+        table.add_column(name, justify="right", no_wrap=True)
     for database, outcome, _ in outcomes:
         worst = "" if outcome.worst_s is None else f"{outcome.worst_s:.1f}"
-        held = "yes" if outcome.held else "NO"
-        counts = (str(outcome.tried), str(outcome.lost), str(outcome.doubled))
-        table.add_row(outcome.name, database, *counts, worst, outcome.bar, held, outcome.note)
+        counts = (str(outcome.tried), str(outcome.lost), str(outcome.doubled), worst)
+        table.add_row("yes" if outcome.held else "NO", database, outcome.name, *counts)
+        table.add_row("", "", Text(f"promised: {outcome.bar}", style="dim"))
+        if outcome.note:
+            table.add_row("", "", Text(outcome.note, style="dim"))
     return table
 
 

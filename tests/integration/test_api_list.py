@@ -1,4 +1,4 @@
-"""The list of videos: what each filter lets through, in both orders, page by page, and that nothing else is looked at."""
+"""The list of videos: what each filter lets through, in both orders, page by page, and that little else is read."""
 
 from __future__ import annotations
 
@@ -106,18 +106,18 @@ def moment(value: datetime) -> str:
 
 HALF = BEGIN + timedelta(seconds=60 * 150)
 ASKED: list[tuple[dict[str, Any], Callable[[Listed], bool]]] = [
-    ({}, lambda one: True),
+    ({}, lambda _: True),
     ({"state": "ready"}, lambda one: one.state == "ready"),
     ({"state": ["queued", "failed", "deleted"]}, lambda one: one.state in ("queued", "failed", "deleted")),
     ({"state": ["failed", "failed"]}, lambda one: one.state == "failed"),
     ({"verdict": "block"}, lambda one: one.verdict == "block"),
     ({"verdict": ["block", "review"]}, lambda one: one.verdict in ("block", "review")),
     ({"verdict": "allow", "state": ["ready", "failed"]}, lambda one: one.verdict == "allow"),
-    ({"verdict": "allow", "state": "failed"}, lambda one: False),
+    ({"verdict": "allow", "state": "failed"}, lambda _: False),
     ({"client_id": "cam-7"}, lambda one: one.client_id == "cam-7"),
     ({"client_id": "cam-7", "state": ["ready", "queued"], "verdict": "allow"},
      lambda one: one.client_id == "cam-7" and one.verdict == "allow"),
-    ({"client_id": "cam-"}, lambda one: False),
+    ({"client_id": "cam-"}, lambda _: False),
     ({"sha256": f"{3:064x}"}, lambda one: one.sha256 == f"{3:064x}"),
     ({"sha256": f"{3:064x}", "client_id": "cam-7"}, lambda one: one.sha256 == f"{3:064x}" and one.client_id == "cam-7"),
     ({"priority": "high"}, lambda one: one.priority == "high"),
@@ -126,14 +126,14 @@ ASKED: list[tuple[dict[str, Any], Callable[[Listed], bool]]] = [
     ({"policy": "weapons.shown", "verdict": ["block", "allow"], "created_from": moment(HALF), "client_id": "cam-1"},
      lambda one: "weapons.shown" in one.policies and one.verdict in ("block", "allow") and one.created_at >= HALF
      and one.client_id == "cam-1"),
-    ({"policy": "no.such"}, lambda one: False),
+    ({"policy": "no.such"}, lambda _: False),
     ({"created_from": moment(HALF)}, lambda one: one.created_at >= HALF),
     ({"created_until": moment(HALF)}, lambda one: one.created_at < HALF),
     ({"created_from": "2026-03-01T14:00:00+01:00", "created_until": "2026-03-01T13:30:00.5z", "state": "ready"},
      lambda one: BEGIN.replace(hour=13, microsecond=0) <= one.created_at
      < BEGIN.replace(hour=13, minute=30, microsecond=500_000) and one.state == "ready"),
-    ({"created_from": "0001-01-01T00:00:00Z", "created_until": "9999-12-31T23:59:59Z"}, lambda one: True),
-    ({"created_from": moment(HALF), "created_until": moment(HALF - timedelta(days=1))}, lambda one: False),
+    ({"created_from": "0001-01-01T00:00:00Z", "created_until": "9999-12-31T23:59:59Z"}, lambda _: True),
+    ({"created_from": moment(HALF), "created_until": moment(HALF - timedelta(days=1))}, lambda _: False),
 ]  # fmt: skip
 
 
@@ -154,7 +154,9 @@ def test_every_filter_lets_through_what_it_says_in_both_orders_and_page_by_page(
     for query, fits in ASKED:
         wanted = [one.id for one in videos if fits(one) and (one.state != "deleted" or "state" in query)]
         for order, expected in (("oldest", wanted), ("newest", wanted[::-1])):
-            assert list(pages(api, limit=100, order=order, **query)) == [expected[i : i + 100] for i in range(0, max(1, len(expected)), 100)], query  # noqa: E501  # fmt: skip
+            begins = range(0, max(1, len(expected)), 100)
+            shown = list(pages(api, limit=100, order=order, **query))
+            assert shown == [expected[begin : begin + 100] for begin in begins], query
         assert [one for page in pages(api, limit=7, **query) for one in page] == wanted[::-1], query
         found += len(wanted)
     assert found > 1500
@@ -249,33 +251,36 @@ OFTEN = [
 
 
 def test_no_common_page_scans_or_sorts_a_table(database: Database) -> None:
-    """Asked of the database itself: how it would find, and how many rows it really reads."""
+    """Asked of the database itself: how it finds a page, and how many rows that reads."""
     videos = fill(database, MANY)
-    postgres = _analyze(database)
+    postgres = _is_postgres(database)
+    if not postgres:  # nothing in the service has it look at what it holds; PostgreSQL does so by itself
+        _ask_for_plans(database, videos, _is_lean_sqlite)
+    with database.write() as session:
+        session.connection().exec_driver_sql("ANALYZE")
+    _ask_for_plans(database, videos, _is_lean_postgres if postgres else _is_lean_sqlite)
+
+
+def _is_postgres(database: Database) -> bool:
+    with database.read() as session:
+        return bool(session.get_bind().dialect.name == "postgresql")
+
+
+def _ask_for_plans(database: Database, videos: list[Listed], check: Callable[[Any, Filters, int], None]) -> None:
     for filters in OFTEN:
         for page in (Page(21), Page(21, newest_first=False), Page(21, after=videos[MANY // 2].id)):
             with database.read() as session:
                 statement, parameters, found = _listed(session, filters, page)
                 assert found, filters
-                explained = _explain(session, statement, parameters)
-            if postgres:
-                _is_lean(explained[0][0][0]["Plan"], filters, len(found))
-            else:
-                plan = [row[3] for row in explained]
-                assert not [line for line in plan if "TEMP B-TREE" in line], (filters, plan)
-                assert not [line for line in plan if line.startswith("SCAN") and "(subquery" not in line], (
-                    filters,
-                    plan,
-                )
-                assert [line for line in plan if line.startswith("SEARCH")]
+                check(_explain(session, statement, parameters), filters, len(found))
 
 
-def _analyze(database: Database) -> bool:
-    """Let the database look at what it holds, as it does by itself now and then; whether it is PostgreSQL."""
-    with database.write() as session:
-        postgres = session.get_bind().dialect.name == "postgresql"
-        session.connection().exec_driver_sql("ANALYZE")
-    return postgres
+def _is_lean_sqlite(explained: Any, filters: Filters, _found: int) -> None:
+    """Every table is entered through an index and nothing is sorted; only what a part found is read from end to end."""
+    plan = [row[3] for row in explained]
+    assert not [line for line in plan if "TEMP B-TREE" in line], (filters, plan)
+    assert not [line for line in plan if line.startswith("SCAN") and not line.startswith("SCAN anon_")], (filters, plan)
+    assert [line for line in plan if line.startswith("SEARCH")]
 
 
 def _listed(session: Session, filters: Filters, page: Page) -> tuple[str, Any, list[str]]:
@@ -298,16 +303,16 @@ def _explain(session: Session, statement: str, parameters: Any) -> Any:
     return session.connection().exec_driver_sql(asked + statement, parameters).all()
 
 
-def _is_lean(node: dict[str, Any], filters: Filters, found: int) -> None:
+def _is_lean_postgres(explained: Any, filters: Filters, found: int) -> None:
     """No sort, no scan of a whole table, and hardly more rows read than shown, several values of a filter included."""
-    nodes = list(_nodes(node))
+    nodes = list(_nodes(explained[0][0][0]["Plan"]))
     assert not [one for one in nodes if one["Node Type"] in ("Sort", "Seq Scan", "Incremental Sort")], (filters, nodes)
     read = sum(
         (one["Actual Rows"] + one.get("Rows Removed by Filter", 0)) * one["Actual Loops"]
         for one in nodes
         if "Scan" in one["Node Type"] and one["Node Type"] != "Subquery Scan"
     )
-    assert read <= 40 * max(found, 21), (filters, read, nodes)
+    assert read <= 20 * found, (filters, read, nodes)
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

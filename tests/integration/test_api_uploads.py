@@ -412,6 +412,20 @@ def test_a_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Path) ->
         assert document(server.client, where)["sha256"] == hashlib.sha256(data).hexdigest()
 
 
+def test_a_server_that_is_stopped_keeps_what_came(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        server.start()
+        assert server.process is not None
+        where = begun(server.client, 100_000)
+        with connection(server.client) as line:
+            begin_patch(line, server.client, where, 100_000, 0)
+            line.sendall(bytes(70_000))
+            assert document(server.client, where)["state"] == "uploading"  # it has had time to read them
+            server.process.terminate()
+            server.process.wait(timeout=20)
+        assert (tmp_path / "incoming" / where.rpartition("/")[2]).stat().st_size == 70_000
+
+
 def test_a_process_killed_over_the_last_byte_is_made_up_for(tmp_path: Path) -> None:
     sent: dict[str, bytes] = {}
     with Server(tmp_path) as server:

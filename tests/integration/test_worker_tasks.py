@@ -35,8 +35,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, tiny_random_checkpoint: Path, few_policies: Path) -> Iterator[Runtime]:
-    with fresh_runtime(tmp_path / "data", tiny_random_checkpoint, few_policies, span_s=4.0) as runtime:
+def runtime(tmp_path: Path, database_url: str, tiny_random_checkpoint: Path, few_policies: Path) -> Iterator[Runtime]:
+    data = tmp_path / "data"
+    with fresh_runtime(data, tiny_random_checkpoint, few_policies, span_s=4.0, database_url=database_url) as runtime:
         yield runtime
 
 

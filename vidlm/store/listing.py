@@ -138,12 +138,18 @@ def _on_job(filters: Filters) -> list[Where]:
 
 
 def _fits(conditions: list[Where]) -> list[Where]:
-    """The entry's own row fits. No database takes this for a reason to use another index."""
-    return [case((and_(*conditions), 1), else_=0) == 1] if conditions else []
+    """The entry's own row fits. Said so that no database takes it for a reason to begin with another index: a number
+    that is hardly ever 0."""
+    return [_number(conditions) != 0] if conditions else []
 
 
 def _has(table: type[Video | Job], conditions: list[Where]) -> list[Where]:
     """The row of the other table fits, found by the entry's id and by nothing else."""
-    same = col(Job.video_id) == col(Video.id)
-    fits = select(case((and_(*conditions), 1), else_=0)).select_from(table).where(same)
-    return [fits.scalar_subquery() == 1] if conditions else []
+    if not conditions:
+        return []
+    found = select(_number(conditions)).select_from(table).where(col(Job.video_id) == col(Video.id))
+    return [found.scalar_subquery() != 0]
+
+
+def _number(conditions: list[Where]) -> ColumnElement[int]:
+    return case((and_(*conditions), 1), else_=0)

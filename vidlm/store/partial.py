@@ -68,11 +68,12 @@ class Partial:
         """Make room for the first byte, durably, and keep `note` beside it. Raises `StorageError`."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            for path, text in ((_beside(self._path, NOTE), note), (self._path, "")):
-                with path.open("xb") as file:
-                    file.write(text.encode())
+            if note:
+                with _beside(self._path, NOTE).open("xb") as file:
+                    file.write(note.encode())
                     file.flush()
                     os.fsync(file.fileno())
+            self._path.touch(exist_ok=False)
             sync_folder(self._path.parent)
         except OSError as exc:
             with suppress(OSError):
@@ -80,7 +81,7 @@ class Partial:
             raise storage_error(exc) from exc
 
     def note(self) -> str:
-        """What was kept at the beginning; empty where nothing is there any more."""
+        """What was kept at the beginning; empty where nothing was, or is any more."""
         try:
             return _beside(self._path, NOTE).read_text()
         except FileNotFoundError:
@@ -220,11 +221,12 @@ class Chunk:
         self._mark.unlink(missing_ok=True)
 
     def break_off(self, last: bytes | bytearray = b"") -> None:
-        """No more comes after `last`. Without a checksum what came is kept, with one nothing of it."""
+        """No more comes after `last`, and the upload is to be closed. Without a checksum what came is kept.
+
+        With one nothing of it counts any more; whoever opens the upload next takes it away.
+        """
         if self._checksum is None:
             self.write(last)
-        else:
-            self.take_back()
 
     def take_back(self) -> None:
         """Nothing of it is kept."""
