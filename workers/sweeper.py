@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from vidlm.config import Settings
 from vidlm.jobs import control, disposal, idempotency, life, outbox, presence
 from vidlm.jobs.claims import attempts_of
-from vidlm.queue import CONSUME_ORDER, Queue, Task, waiting
+from vidlm.queue import CONSUME_ORDER, Task, waiting
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
 from workers.loops import OUTAGES, keep_doing
@@ -105,9 +105,9 @@ def _forget(database: Database, blobs: BlobStore, settings: Settings) -> None:
 
 
 def _resend_lost(database: Database, broker: redis.Redis) -> None:
-    for queue in (*CONSUME_ORDER, Queue.WEBHOOK):
+    for queue in CONSUME_ORDER:
         try:
-            length = waiting(broker, queue) if queue in CONSUME_ORDER else 0
+            length = waiting(broker, queue)
         except RedisError:
             return  # the next round is soon enough
         with database.write() as session:

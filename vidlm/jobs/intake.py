@@ -24,7 +24,8 @@ from vidlm.store.tables import Job, Video
 class Wishes:
     """What an uploader may say besides the bytes.
 
-    `deadline_s`: seconds from now after which the result is of no use. `webhook_url`: told of this video's end.
+    `deadline_s`: seconds from now after which the result is of no use. `webhook_url`: told of what happens to this
+    video, beside the registered endpoints.
     """
 
     filename: str = ""

@@ -172,7 +172,7 @@ def _looked_at_s(
     free_s = (work_s + coming_s) / load.gpu_workers
     if units and load.looked_at is not None:
         free_s -= min(seconds(load.looked_at, now), work_s / units)
-    spans = max(1, math.ceil(duration_s(job, pace) / pace.span_s))
+    spans = max(1, math.ceil(_duration_s(job, pace) / pace.span_s - 0.1))
     own_s = pace.analyzing * duration_s(job, pace) / min(load.gpu_workers, spans)
     return max(prepared_s, free_s) + own_s + pace.finishing_s
 
