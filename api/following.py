@@ -90,13 +90,18 @@ class Followers:
     def __len__(self) -> int:
         return len(self._seats)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody looks at the database for anybody's sake."""
+        return self._watch is None or self._watch.done()
+
     def take_seat(self, tenant_id: str, video_id: str) -> Seat | None:
         """A place for one more stream, or None where all are taken. `leave` must follow."""
         if len(self._seats) >= self._most:
             return None
         seat = Seat(tenant_id, video_id)
         self._seats.add(seat)
-        if self._watch is None or self._watch.done():
+        if self.is_idle:
             self._watch = asyncio.create_task(self._watch_all())
         return seat
 

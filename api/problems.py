@@ -15,9 +15,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from vidlm.errors import ConflictError, InputError, ServiceError, VidlmError
 
@@ -119,12 +120,18 @@ def install(app: FastAPI) -> None:
         return problem_response(507 if full else 503, exc.code, exc.detail, again)
 
     async def on_database(_request: Request, exc: Exception) -> JSONResponse:
+        if isinstance(exc, (IntegrityError, DataError)):  # it does answer, and says that we are wrong
+            log.error("database.refused", exc_info=exc)
+            return problem_response(500, "internal", "something went wrong inside")
         cause = str(exc.__cause__ or exc)
         log.error("database.failed", error=type(exc).__name__, cause=cause)
         if any(words in cause for words in _DISK_FULL):
             return problem_response(507, "disk_full", "there is no room left to store this", {"Retry-After": "30"})
         again = {"Retry-After": "5"}
         return problem_response(503, "database_unavailable", "the database does not answer; try again soon", again)
+
+    async def on_gone(_request: Request, _exc: Exception) -> JSONResponse:  # nobody is there to read it
+        return problem_response(400, "bad_request", "the client went away before its request was whole")
 
     async def on_bug(_request: Request, _exc: Exception) -> JSONResponse:  # the server logs the traceback itself
         return problem_response(500, "internal", "something went wrong inside")
@@ -135,6 +142,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(VidlmError, on_vidlm)
     app.add_exception_handler(DBAPIError, on_database)
     app.add_exception_handler(PoolTimeoutError, on_database)
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(Exception, on_bug)
 
 

@@ -19,7 +19,8 @@ import structlog
 from celery import Celery
 
 from vidlm import crash
-from vidlm.errors import InputError, LeaseLost
+from vidlm.domain import JobState
+from vidlm.errors import InputError, LeaseLost, QuestionError
 from vidlm.jobs import life, reuse
 from vidlm.jobs.claims import Claim, claim, claim_next, heartbeat
 from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
@@ -137,6 +138,8 @@ def answer(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
         question = session.get_one(Question, held.target_id)
         job = job_of(session, question.video_id)
         history = turns_before(session, question, HISTORY_MOST)
+    if job.state == JobState.READY and job.work_folder is None:
+        raise QuestionError("the frames of this video are not kept any more", code="frames_removed")
     eyes = runtime.eyes(urgent=True)
     said = answer_question(_prepared(runtime, job), question.text, eyes, runtime.settings, history=history)
     with runtime.database.write() as session:

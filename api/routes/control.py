@@ -49,6 +49,7 @@ def cancel_video(video_id: VideoId, service: ServiceDep, caller: CallerDep, once
             return accepted(session, caller, video_id)
 
         reply = once(session, None, do)
+    service.blobs.remove_partial(video_id)  # where it was still being uploaded
     return respond(reply)
 
 

@@ -17,6 +17,7 @@ from api.problems import ProblemError, documented, not_found
 from api.routes.videos import VideoId, existing, not_ready
 from api.schemas import QuestionIn, QuestionOut, question_out
 from vidlm.domain import JobState, WorkState
+from vidlm.errors import ConflictError
 from vidlm.jobs import life
 from vidlm.jobs.idempotency import Reply
 from vidlm.store.keys import Caller
@@ -117,6 +118,8 @@ def _ask(service: Service, caller: Caller, once: Once, video_id: str, question: 
         job = job_of(session, video_id, lock=True)
         if job.state != JobState.READY:
             raise not_ready(status)
+        if job.work_folder is None:
+            raise ConflictError("the frames of this video are not kept any more", code="frames_removed")
         if question.conversation_id is not None:  # the job is locked: nobody else asks about this video meanwhile
             _check_turn(session, caller, video_id, question.conversation_id)
         asked = life.ask(

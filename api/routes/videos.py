@@ -167,11 +167,10 @@ def delete_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> R
     409 `legal_hold` for a video that must be kept.
     """
     with service.database.write() as session:
-        video = find_video(session, caller.tenant_id, video_id, lock=True)
+        video = find_video(session, caller.tenant_id, video_id)
         if video is None:
             raise not_found("video")
-        if video.deleted_at is None:
-            control.deleted(session, video, actor=caller.key_id)
+        control.deleted(session, video, actor=caller.key_id)
     disposal.dispose(service.database, service.blobs, video_id)
     return Response(status_code=204)
 

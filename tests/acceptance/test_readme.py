@@ -75,7 +75,9 @@ def test_routes_are_the_ones_that_are_served(name: str, tmp_path: Path) -> None:
     paths = create_app(Settings(data=tmp_path)).openapi()["paths"]
     served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     rows = [line for line in (ROOT / name).read_text().splitlines() if line.startswith("| `")]
-    written = {found for row in rows for found in re.findall(r"`(GET|POST|DELETE|PUT|PATCH|HEAD|OPTIONS) (/\S+?)`", row)}
+    written = {
+        found for row in rows for found in re.findall(r"`(GET|POST|DELETE|PUT|PATCH|HEAD|OPTIONS) (/\S+?)`", row)
+    }
     if name == "README.md":  # the routes one begins with
         assert len(written) >= 10
         assert written <= served

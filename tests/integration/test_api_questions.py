@@ -8,7 +8,7 @@ import pytest
 from conftest import Api
 from fastapi.testclient import TestClient
 from jobs_helpers import ATTEMPTS, analysis, must_take
-from sqlmodel import select
+from sqlmodel import select, update
 from test_api_videos import finish, problem, upload
 from test_jobs_life import ready
 
@@ -20,7 +20,7 @@ from vidlm.jobs import life
 from vidlm.queue import Task
 from vidlm.store.engine import Database
 from vidlm.store.keys import create_key
-from vidlm.store.tables import DEFAULT_TENANT, Question, Tenant
+from vidlm.store.tables import DEFAULT_TENANT, Job, Question, Tenant
 
 SAID = Answer("what?", "that", 0.5, False, (), analysis().provenance)
 
@@ -199,6 +199,13 @@ def test_of_many_follow_ups_at_once_one_is_taken(database_url: str, database: Da
         for thread in threads:
             thread.join()
     assert sorted(said) == [202] + [409] * 7
+
+
+def test_a_video_whose_frames_are_gone_cannot_be_asked(api: Api, video: str) -> None:
+    with api.database.write() as session:
+        session.exec(update(Job).values(work_folder=None))
+    response = api.client.post(f"{video}/questions", json={"question": "what?"})
+    assert problem(response) == (409, "frames_removed")
 
 
 def test_only_a_ready_video_can_be_asked(api: Api) -> None:

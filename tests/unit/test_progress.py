@@ -77,7 +77,7 @@ def test_in_a_steady_state_the_estimate_is_mostly_within_a_quarter(name: str) ->
 @pytest.mark.parametrize("world", [World(), World(gpu_workers=4, cpu_workers=2), World(noise=0.4, analyzing=3.0)])
 @pytest.mark.parametrize("every_s", [0.0, 300.0])
 def test_the_pace_of_one_worker_is_learnt_from_stages_full_of_waiting(world: World, every_s: float) -> None:
-    """Whether jobs stood in line for an hour or came one by one. Then, of several workers, some only look on at last."""
+    """Whether jobs stood in line for an hour or came one by one: then some of several workers only look on at last."""
     lives = lived(world, 80, every_s, (200.0, 300.0, 400.0))
     learnt = load_of(world, lives, max(life.finished for life in lives)).pace
     assert learnt is not None
@@ -112,7 +112,6 @@ def test_it_shrinks_to_nothing() -> None:
         seen.append((life.finished - t, eta_s(status_of(life, t), own_of(life, t), load_of(world, lives, t), at(t))))
         t += 0.5
     assert len(seen) > 250
-    print([(round(a, 1), b) for a, b in seen if abs(a - b) > 0.05 * a + 1])
     for true, estimated in seen:
         assert estimated == pytest.approx(true, abs=0.05 * true + 1.0)
     assert seen[-1][1] is not None

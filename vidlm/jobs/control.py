@@ -69,12 +69,15 @@ def expire_due(session: Session) -> list[str]:
 def deleted(session: Session, video: Video, *, actor: str) -> None:
     """Remove every text and result of `video`, leave a tombstone, fence off whoever is at work.
 
-    Its files go after the commit (`disposal.dispose`; the sweeper makes sure of it). Raises `ConflictError`
-    (`legal_hold`) for a video that must be kept.
+    Its files go after the commit (`disposal.dispose`; the sweeper makes sure of it). Nothing happens to one that is
+    deleted already. Raises `ConflictError` (`legal_hold`) for a video that must be kept.
     """
+    job = session.exec(select(Job).where(Job.video_id == video.id).with_for_update()).one()  # first, as everywhere
+    session.refresh(video, with_for_update=True)
+    if video.deleted_at is not None:
+        return
     if video.legal_hold:
         raise ConflictError("the video is under a legal hold and must be kept", code="legal_hold")
-    job = session.exec(select(Job).where(Job.video_id == video.id).with_for_update()).one()
     spans = list(session.exec(select(SpanWork.id).where(SpanWork.job_id == job.id)).all())
     questions = list(session.exec(select(Question.id).where(Question.video_id == video.id)).all())
     for table in (FlagRow, SegmentRow, AnalysisRow, SpanWork):

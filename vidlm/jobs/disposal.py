@@ -7,6 +7,7 @@ round takes. Bytes that several videos share go with the last of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
 from vidlm.config import Settings
+from vidlm.errors import ConflictError
 from vidlm.jobs import control, outbox
 from vidlm.jobs.states import OPEN
 from vidlm.store.blobs import BlobStore, tokens_root, work_root
@@ -104,14 +106,14 @@ def enforce_ages(database: Database, blobs: BlobStore, ages: Ages) -> dict[str, 
 def _delete_old(database: Database, blobs: BlobStore, age_s: float) -> int:
     with database.read() as session:
         old = session.exec(select(Video.id).join(Job).where(*_ended_before(session, age_s)).limit(outbox.BATCH)).all()
+    gone: list[str] = []
     for video_id in old:
-        with database.write() as session:
-            video = session.get_one(Video, video_id, with_for_update=True)
-            if video.deleted_at is not None or video.legal_hold:
-                continue
-            control.deleted(session, video, actor=RETENTION)
+        with database.write() as session, suppress(ConflictError):  # held since we looked
+            control.deleted(session, session.get_one(Video, video_id), actor=RETENTION)
+            gone.append(video_id)
+    for video_id in gone:
         dispose(database, blobs, video_id)
-    return len(old)
+    return len(gone)
 
 
 def _drop_originals(database: Database, blobs: BlobStore, age_s: float) -> int:

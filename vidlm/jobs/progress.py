@@ -61,6 +61,9 @@ class Line:
         self._counts = [0.0, *accumulate(count for _, _, count, _ in ordered)]
         self._costs = [0.0, *accumulate(cost for _, _, _, cost in ordered)]
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     def before(self, priority: int, turn: float) -> tuple[float, float]:
         """(how many units, what they cost) that are taken before this turn of this priority."""
         place = bisect_left(self._keys, (priority, turn))
@@ -138,7 +141,7 @@ def _queued_left(job: VideoStatus, _own: Own, load: Load, now: datetime) -> floa
         begins_s = max(0.0, before_s / load.cpu_workers - seconds(load.at, now))
     if job.not_before is not None:
         begins_s = max(begins_s, seconds(now, job.not_before))
-    prepared_s = begins_s + pace.preparing * duration_s(job, pace)
+    prepared_s = begins_s + pace.preparing * _duration_s(job, pace)
     coming_s = pace.looking_s(load.preparing + ahead, load.preparing_video_s + ahead_video_s)
     return _looked_at_s(job, pace, load, now, prepared_s=prepared_s, coming_s=coming_s)
 
@@ -147,7 +150,7 @@ def _preparing_left(job: VideoStatus, own: Own, load: Load, now: datetime) -> fl
     pace = load.pace
     if pace is None or not load.gpu_workers:
         return None
-    left_s = preparing_left_s(pace.preparing * duration_s(job, pace), seconds(own.since, now), job.prepared_share)
+    left_s = preparing_left_s(pace.preparing * _duration_s(job, pace), seconds(own.since, now), job.prepared_share)
     others = max(0, load.preparing - 1)
     coming_s = pace.looking_s(others, load.preparing_video_s * others / max(1, load.preparing)) / 2
     return _looked_at_s(job, pace, load, now, prepared_s=left_s, coming_s=coming_s)
@@ -173,7 +176,7 @@ def _looked_at_s(
     if units and load.looked_at is not None:
         free_s -= min(seconds(load.looked_at, now), work_s / units)
     spans = max(1, math.ceil(_duration_s(job, pace) / pace.span_s - 0.1))
-    own_s = pace.analyzing * duration_s(job, pace) / min(load.gpu_workers, spans)
+    own_s = pace.analyzing * _duration_s(job, pace) / min(load.gpu_workers, spans)
     return max(prepared_s, free_s) + own_s + pace.finishing_s
 
 
@@ -204,7 +207,7 @@ def _by_line(job: VideoStatus, own: Own, load: Load, now: datetime) -> float | N
     begun_at = max(own.since, load.looked_at or own.since)
     if own.since > load.at or not units:  # the line was looked at before the job stood in it
         units, work_s = load.spans.before(job.priority, own.last_turn)
-        open_s = duration_s(job, pace) * (1 - own.spans_done / max(job.spans_total, 1))
+        open_s = _duration_s(job, pace) * (1 - own.spans_done / max(job.spans_total, 1))
         units, work_s = units + job.spans_total - own.spans_done, work_s + pace.analyzing * open_s
         begun_at = max(own.since, own.last_done_at or own.since)
     unit_s = work_s / max(units, 1)
@@ -242,7 +245,7 @@ _LEFT: Final = {
 }
 
 
-def duration_s(job: VideoStatus, pace: Pace) -> float:
+def _duration_s(job: VideoStatus, pace: Pace) -> float:
     """Of the video; before anybody has looked into the file, by its size."""
     return job.duration_s if job.duration_s is not None else pace.seconds_per_byte * job.size_bytes
 
