@@ -208,7 +208,13 @@ def rolling_restart(folder: Path, database_url: str | None, stops: int) -> Outco
         thread.start()
         names = world.names("api", "relay", "cpu", "model")
         for number in range(stops):
-            world.kill(names[number % len(names)], signal.SIGTERM)
+            name = names[number % len(names)]
+            before = world.deaths(name)
+            while world.kill(name, signal.SIGTERM) is None:
+                time.sleep(0.1)
+            while world.deaths(name) == before:
+                time.sleep(0.1)
+            world.wait_ready()
             time.sleep(chooser.uniform(0.5, 2.0))
         done_stops.set()
         thread.join()

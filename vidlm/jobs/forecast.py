@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, case, func, select
+from sqlalchemy import ColumnElement, FromClause, bindparam, case, func, select
 from sqlmodel import Session, SQLModel
 
 from vidlm.domain import JobState, WorkState
@@ -50,6 +50,21 @@ _COST_AT_MOST: Final = 0.05
 _PLACES: Final = 1000
 """A longer line is read in about so many pieces."""
 _OPEN: Final = (WorkState.WAITING.value, WorkState.RUNNING.value)
+_SINCE: Final = select(EVENT.c.at).where(EVENT.c.video_id == JOB.c.video_id).order_by(EVENT.c.id.desc()).limit(1)
+_DONE: Final = case((SPAN.c.state == WorkState.DONE.value, SPAN.c.changed_at))
+_OWN: Final = (  # asked at every look at an open job, and made but once: half of its cost is its making
+    select(
+        JOB.c.video_id,
+        _SINCE.scalar_subquery().label("since"),
+        func.count(_DONE).label("spans_done"),
+        func.min(_DONE).label("first_done_at"),
+        func.max(_DONE).label("last_done_at"),
+        func.max(case((SPAN.c.state.in_(_OPEN), SPAN.c.turn))).label("last_turn"),
+    )
+    .join(SPAN, SPAN.c.job_id == JOB.c.id, isouter=True)
+    .where(JOB.c.video_id.in_(bindparam("video_ids", expanding=True)))
+    .group_by(JOB.c.video_id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +146,6 @@ def load(session: Session) -> Load:
 
 def own(session: Session, jobs: Sequence[VideoStatus]) -> dict[str, Own]:
     """What each of these open jobs did itself, by the id of its video."""
-    since = select(EVENT.c.at).where(EVENT.c.video_id == JOB.c.video_id).order_by(EVENT.c.id.desc()).limit(1)
-    done = case((SPAN.c.state == WorkState.DONE.value, SPAN.c.changed_at))
-    query = (
-        select(
-            JOB.c.video_id,
-            since.scalar_subquery().label("since"),
-            func.count(done).label("spans_done"),
-            func.min(done).label("first_done_at"),
-            func.max(done).label("last_done_at"),
-            func.max(case((SPAN.c.state.in_(_OPEN), SPAN.c.turn))).label("last_turn"),
-        )
-        .join(SPAN, SPAN.c.job_id == JOB.c.id, isouter=True)
-        .where(JOB.c.video_id.in_([job.id for job in jobs]))
-        .group_by(JOB.c.video_id)
-    )
     created = {job.id: job.created_at for job in jobs}
     return {
         row.video_id: Own(
@@ -155,7 +155,7 @@ def own(session: Session, jobs: Sequence[VideoStatus]) -> dict[str, Own]:
             last_done_at=row.last_done_at,
             last_turn=row.last_turn,
         )
-        for row in session.execute(query)
+        for row in session.execute(_OWN, {"video_ids": list(created)})
     }
 
 
