@@ -23,6 +23,7 @@ from vidlm.domain import JobState
 from vidlm.errors import InputError, LeaseLost, QuestionError
 from vidlm.jobs import life, reuse
 from vidlm.jobs.claims import Claim, claim, claim_next, heartbeat
+from vidlm.jobs.progress import SAID_EVERY_S
 from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
 from vidlm.store.queries import job_of, segments_of, turns_before
 from vidlm.store.tables import Job, Question, SpanWork, Video
@@ -37,7 +38,7 @@ Stage = Callable[[Runtime, Claim, threading.Event], None]
 """A stage's work under a claim. The event is set when the lease is lost, and the work is then in vain."""
 
 
-PROGRESS_EVERY_S: Final = 2.0
+PROGRESS_EVERY_S: Final = SAID_EVERY_S
 
 
 def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:

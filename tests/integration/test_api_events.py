@@ -34,7 +34,7 @@ from vidlm.queue import Task
 from vidlm.store.ledger import Event
 from vidlm.store.tables import DEFAULT_TENANT, Tenant
 
-WAY = ["video.queued", "video.preparing", "video.analyzing", "video.finishing", "video.ready", "flag.created"]
+WAY = ["video.queued", "video.preparing", "video.analyzing", "video.finishing", "flag.created", "video.ready"]
 PATIENCE_S = 60.0
 
 

@@ -228,8 +228,8 @@ def test_what_happened_is_told_in_order_and_forgotten_with_the_video(database: D
     job = ready(database)
     with database.read() as session:
         kinds = [row.kind for row in session.exec(select(Event).order_by(col(Event.id))).all()]
-    way = ["queued", "preparing", "analyzing", "finishing", "ready"]
-    assert kinds == [*(f"video.{state}" for state in way), "flag.created"]
+    way = ["queued", "preparing", "analyzing", "finishing"]
+    assert kinds == [*(f"video.{state}" for state in way), "flag.created", "video.ready"]
     with database.write() as session:
         control.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
     with database.read() as session:

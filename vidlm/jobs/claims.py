@@ -110,7 +110,7 @@ def claim(session: Session, task: Task, target_id: str, *, lease_s: float, max_a
     outbox.postpone(session, task, target_id, now + timedelta(seconds=lease_s))
     if task is Task.PREPARE:
         job = session.get_one(Job, target_id, populate_existing=True)
-        job.started_at = job.started_at or now
+        job.started_at, job.prepared_share = job.started_at or now, 0.0
         events.state_told(session, job)
     return Claim(task, target_id, token=row.token, attempt=row.attempts)
 

@@ -98,7 +98,6 @@ def finished(session: Session, held: Claim, analysis: Analysis) -> None:
     let_go(job)
     outbox.settle(session, held.task, held.target_id)
     session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=to_document(analysis)))
-    events.moved(session, job, JobState.READY)
     for flag in analysis.flags:
         row = FlagRow(
             tenant_id=job.tenant_id,
@@ -112,6 +111,7 @@ def finished(session: Session, held: Claim, analysis: Analysis) -> None:
         )
         session.add(row)
         events.flag_told(session, job, row)
+    events.moved(session, job, JobState.READY)  # the last word: whoever hears it has heard of the flags
 
 
 def ask(session: Session, *, tenant_id: str, video_id: str, text: str, conversation_id: str | None = None) -> Question:

@@ -58,11 +58,11 @@ def reused(session: Session, held: Claim, twin_id: str, *, work_folder: str) -> 
     document = analysis.document | {"video": analysis.document["video"] | {"filename": filename}}
     session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=document))
     _copy_segments(session, twin, job)
-    events.moved(session, job, JobState.READY)
     for flag in session.exec(select(FlagRow).where(FlagRow.job_id == twin.id).order_by(col(FlagRow.id))).all():
         own = FlagRow(**flag.model_dump(exclude={"id", "job_id"}), job_id=job.id)
         session.add(own)
         events.flag_told(session, job, own)
+    events.moved(session, job, JobState.READY)
 
 
 def _copy_segments(session: Session, twin: Job, job: Job) -> None:
