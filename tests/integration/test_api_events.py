@@ -127,7 +127,7 @@ def test_a_job_is_followed_from_its_upload_to_its_last_flag(api: Api) -> None:
     assert heard.retry_ms == 2000
     assert heard.kinds == WAY
     assert heard.ids == sorted(set(heard.ids))
-    ready, flag = heard.events[-2][2], heard.events[-1][2]
+    flag, ready = heard.events[-2][2], heard.events[-1][2]
     assert (ready["video_id"], ready["state"], ready["verdict"]) == (video_id, "ready", "review")
     assert (flag["policy_id"], flag["start_s"]) == ("a.b", 0.0)
     times = [datetime.fromisoformat(document["at"]) for _, _, document in heard.events]
