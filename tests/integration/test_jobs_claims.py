@@ -34,13 +34,13 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_old_owner_fenced_off(databas
     quick = must_take(database, Task.PREPARE, job.id)
     assert (quick.token, quick.attempt) == (slow.token + 1, 2)
     with pytest.raises(LeaseLost), database.write() as session:
-        life.prepared(session, slow, document={}, work_folder="w", duration_s=1.0, spans=[(0, 1)])
+        life.prepared(session, slow, document={}, recipe="r", work_folder="w", duration_s=1.0, spans=[(0, 1)])
     with pytest.raises(LeaseLost), database.write() as session:
         renew(session, slow, 30)
     with database.write() as session:
-        life.prepared(session, quick, document={}, work_folder="w", duration_s=1.0, spans=[(0, 1)])
+        life.prepared(session, quick, document={}, recipe="r", work_folder="w", duration_s=1.0, spans=[(0, 1)])
     with pytest.raises(LeaseLost), database.write() as session:  # and nobody saves twice
-        life.prepared(session, quick, document={}, work_folder="w", duration_s=1.0, spans=[(0, 1)])
+        life.prepared(session, quick, document={}, recipe="r", work_folder="w", duration_s=1.0, spans=[(0, 1)])
     with database.read() as session:
         assert len(session.exec(select(SpanWork)).all()) == 1
 

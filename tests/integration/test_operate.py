@@ -180,7 +180,7 @@ def test_webhooks_are_counted_until_they_are_delivered_or_given_up(vidlm: Run, d
     with database.write() as session:
         session.add(WebhookEndpoint(tenant_id=DEFAULT_TENANT, url="https://a.example/x", secret="s", events=[]))
     job = made_ready(database)
-    assert status(vidlm)["webhooks"] == {"waiting": 2, "failed": 0}  # video.ready and flag.created
+    assert status(vidlm)["webhooks"] == {"waiting": 2, "failed": 0}  # flag.created and video.ready
     with database.write() as session:
         first = session.exec(select(Delivery).order_by(col(Delivery.id))).all()[0]
         first.state, first.error_code = "failed", "webhook_failed"
@@ -188,8 +188,8 @@ def test_webhooks_are_counted_until_they_are_delivered_or_given_up(vidlm: Run, d
     assert status(vidlm)["webhooks"] == {"waiting": 1, "failed": 1}
     told = json.loads(vidlm("jobs", "show", job.video_id, "--json").stdout)["deliveries"]
     assert [(one["event"], one["state"], one["attempts"], one["last_status"]) for one in told] == [
-        ("video.ready", "failed", 9, 500),
-        ("flag.created", "waiting", 0, None),
+        ("flag.created", "failed", 9, 500),
+        ("video.ready", "waiting", 0, None),
     ]
 
 
@@ -419,12 +419,20 @@ def in_a_process(*arguments: str, env: dict[str, str]) -> Done:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=clean(env))
 
 
+_WATCH = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have had it ignored
+sys.argv = ["vidlm", "status", "--watch"]
+runpy.run_module("vidlm.cli", run_name="__main__")
+"""
+
+
 def test_status_is_drawn_again_and_again_until_it_is_interrupted(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     migrate(settings.sql_url)
     database = Database(settings.sql_url)
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "vidlm.cli", "status", "--watch"]
+    command = [sys.executable, "-c", _WATCH]
     size = {"COLUMNS": "100", "LINES": "40", "TERM": "xterm"}
     env = clean({"VIDLM_DATA": str(tmp_path)} | size)
     watching = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True)

@@ -144,10 +144,11 @@ def test_more_keys_can_be_made(service: Service, client: httpx.Client) -> None:
 def test_no_process_outlives_the_one_that_started_it(tmp_path: Path, tiny_random_checkpoint: Path) -> None:
     """However that one ends: stopped, interrupted at the keyboard, killed."""
     script = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from vidlm.config import Settings
 from vidlm.launch import Service
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have had it ignored
 with Service(Settings(data=Path(sys.argv[1]), port=0, model=sys.argv[2])) as service:
     while len(service.pids()) < 5:
         time.sleep(0.01)
