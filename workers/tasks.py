@@ -163,11 +163,20 @@ def work(runtime: Runtime, task: Task, target_id: str) -> str:
     return _do(runtime, held) if held is not None else "skipped"
 
 
-def work_next(runtime: Runtime, queue: Queue) -> str:
-    """The same for the most urgent unit that waits on `queue`; "skipped" where nothing is to be done."""
+def work_next(runtime: Runtime, queue: Queue, woken_for: str | None = None) -> str:
+    """The same for the most urgent unit that waits on `queue`; "skipped" where nothing is to be done.
+
+    `woken_for`: the unit that the wake-up named.
+    """
     settings = runtime.settings
     with runtime.database.write() as session:
-        held = claim_next(session, _ORDER[queue], lease_s=settings.lease_s, max_attempts=settings.max_attempts)
+        held = claim_next(
+            session,
+            _ORDER[queue],
+            lease_s=settings.lease_s,
+            max_attempts=settings.max_attempts,
+            woken_for=woken_for,
+        )
     return _do(runtime, held) if held is not None else "skipped"  # wake-ups may come twice
 
 
@@ -204,10 +213,10 @@ def register(app: Celery, runtime: Runtime) -> None:
 
 
 def _shell(runtime: Runtime, task: Task) -> Callable[[str], None]:
-    def run(_target_id: str) -> None:
+    def run(target_id: str) -> None:
         runtime.busy = True
         try:
-            work_next(runtime, task.queue)
+            work_next(runtime, task.queue, target_id)
         finally:
             runtime.busy, runtime.last_active_s = False, time.monotonic()
 

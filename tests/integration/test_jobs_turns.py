@@ -9,6 +9,7 @@ from jobs_helpers import ATTEMPTS, LEASE_S, accepted, expire, must_take, prepare
 from sqlmodel import col, select
 
 from vidlm.domain import Priority
+from vidlm.jobs import outbox
 from vidlm.jobs.claims import Claim, claim_next
 from vidlm.jobs.intake import Wishes
 from vidlm.queue import Task
@@ -96,6 +97,32 @@ def test_workers_at_once_never_get_the_same_unit(database: Database) -> None:
     with ThreadPoolExecutor(6) as pool:
         got = [target for found in pool.map(work, range(6)) for target in found]
     assert sorted(got) == sorted(jobs)
+
+
+def test_a_wakeup_that_was_used_for_another_unit_is_sent_again(database: Database) -> None:
+    """The urgent one came before its own wake-up went out; the one that was heard was the other's."""
+    plain = accepted(database)
+    with database.write() as session:
+        assert [due.target_id for due in outbox.take_due(session)] == [plain.id]
+    urgent = accepted(database, wishes=Wishes(priority=Priority.HIGH))
+    with database.write() as session:
+        held = claim_next(session, (Task.PREPARE,), lease_s=LEASE_S, max_attempts=ATTEMPTS, woken_for=plain.id)
+    assert held is not None
+    assert held.target_id == urgent.id
+    with database.write() as session:
+        assert [due.target_id for due in outbox.take_due(session)] == [plain.id]
+
+
+def test_a_wakeup_that_is_still_on_its_way_serves_the_other(database: Database) -> None:
+    plain, urgent = accepted(database), accepted(database, wishes=Wishes(priority=Priority.HIGH))
+    with database.write() as session:
+        assert len(outbox.take_due(session)) == 2
+    with database.write() as session:
+        held = claim_next(session, (Task.PREPARE,), lease_s=LEASE_S, max_attempts=ATTEMPTS, woken_for=plain.id)
+    assert held is not None
+    assert held.target_id == urgent.id
+    with database.write() as session:
+        assert outbox.take_due(session) == []
 
 
 def test_turns_start_anew_when_nobody_waits(database: Database) -> None:

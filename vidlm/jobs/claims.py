@@ -115,10 +115,13 @@ def claim(session: Session, task: Task, target_id: str, *, lease_s: float, max_a
     return Claim(task, target_id, token=row.token, attempt=row.attempts)
 
 
-def claim_next(session: Session, tasks: Sequence[Task], *, lease_s: float, max_attempts: int) -> Claim | None:
+def claim_next(
+    session: Session, tasks: Sequence[Task], *, lease_s: float, max_attempts: int, woken_for: str | None = None
+) -> Claim | None:
     """Claim the most urgent unit of any of `tasks` (`vidlm.jobs.turns`), or None where nothing is to be done.
 
-    Of units that are equally urgent, those of the task named first go first.
+    Of units that are equally urgent, those of the task named first go first. `woken_for`: the unit whose wake-up led
+    here. If another one is taken, whose own wake-up was not sent yet and now never will be, the first is owed anew.
     """
     now = clock(session)
     heads = [
@@ -127,8 +130,11 @@ def claim_next(session: Session, tasks: Sequence[Task], *, lease_s: float, max_a
         for head in _heads(session, STAGES[task], now, max_attempts)
     ]
     for _, _, _, target_id, task in sorted(heads):
+        has_wakeup = target_id == woken_for or outbox.is_sent(session, task, target_id)
         held = claim(session, task, target_id, lease_s=lease_s, max_attempts=max_attempts)
         if held is not None:
+            if woken_for is not None and not has_wakeup:
+                outbox.owe_again(session, woken_for)
             return held
     return None
 

@@ -43,6 +43,20 @@ def postpone(session: Session, task: Task, target_id: str, until: datetime) -> N
     session.exec(update(Outbox).where(_is(task, target_id)).values(due_at=until, sent_at=None))
 
 
+def is_sent(session: Session, task: Task, target_id: str) -> bool:
+    """Whether a wake-up for this unit is in the broker, as far as we know."""
+    return (
+        session.exec(select(Outbox.id).where(_is(task, target_id), col(Outbox.sent_at).is_not(None))).first()
+        is not None
+    )
+
+
+def owe_again(session: Session, target_id: str) -> None:
+    """The wake-up of this unit, which still waits, was used up for another one: it is to be sent anew."""
+    sent = (col(Outbox.target_id) == target_id, col(Outbox.sent_at).is_not(None))
+    session.exec(update(Outbox).where(*sent).values(sent_at=None, due_at=clock(session)))
+
+
 def settle(session: Session, task: Task, target_id: str) -> None:
     """The unit has ended: nothing is owed any more."""
     session.exec(delete(Outbox).where(_is(task, target_id)))
