@@ -163,11 +163,8 @@ def work(runtime: Runtime, task: Task, target_id: str) -> str:
     return _do(runtime, held) if held is not None else "skipped"
 
 
-def work_next(runtime: Runtime, queue: Queue, woken_for: str | None = None) -> str:
-    """The same for the most urgent unit that waits on `queue`; "skipped" where nothing is to be done.
-
-    `woken_for`: the unit that the wake-up named.
-    """
+def work_next(runtime: Runtime, queue: Queue) -> str:
+    """The same for the most urgent unit that waits on `queue`, after a wake-up; "skipped" where nothing is to do."""
     settings = runtime.settings
     with runtime.database.write() as session:
         held = claim_next(
@@ -175,7 +172,7 @@ def work_next(runtime: Runtime, queue: Queue, woken_for: str | None = None) -> s
             _ORDER[queue],
             lease_s=settings.lease_s,
             max_attempts=settings.max_attempts,
-            woken_for=woken_for,
+            woken=True,
         )
     return _do(runtime, held) if held is not None else "skipped"  # wake-ups may come twice
 
@@ -213,10 +210,10 @@ def register(app: Celery, runtime: Runtime) -> None:
 
 
 def _shell(runtime: Runtime, task: Task) -> Callable[[str], None]:
-    def run(target_id: str) -> None:
+    def run(_target_id: str) -> None:
         runtime.busy = True
         try:
-            work_next(runtime, task.queue, target_id)
+            work_next(runtime, task.queue)
         finally:
             runtime.busy, runtime.last_active_s = False, time.monotonic()
 

@@ -106,7 +106,7 @@ def test_a_wakeup_that_was_used_for_another_unit_is_sent_again(database: Databas
         assert [due.target_id for due in outbox.take_due(session)] == [plain.id]
     urgent = accepted(database, wishes=Wishes(priority=Priority.HIGH))
     with database.write() as session:
-        held = claim_next(session, (Task.PREPARE,), lease_s=LEASE_S, max_attempts=ATTEMPTS, woken_for=plain.id)
+        held = claim_next(session, (Task.PREPARE,), lease_s=LEASE_S, max_attempts=ATTEMPTS, woken=True)
     assert held is not None
     assert held.target_id == urgent.id
     with database.write() as session:
@@ -118,7 +118,7 @@ def test_a_wakeup_that_is_still_on_its_way_serves_the_other(database: Database) 
     with database.write() as session:
         assert len(outbox.take_due(session)) == 2
     with database.write() as session:
-        held = claim_next(session, (Task.PREPARE,), lease_s=LEASE_S, max_attempts=ATTEMPTS, woken_for=plain.id)
+        held = claim_next(session, (Task.PREPARE,), lease_s=LEASE_S, max_attempts=ATTEMPTS, woken=True)
     assert held is not None
     assert held.target_id == urgent.id
     with database.write() as session:

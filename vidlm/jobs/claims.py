@@ -116,12 +116,12 @@ def claim(session: Session, task: Task, target_id: str, *, lease_s: float, max_a
 
 
 def claim_next(
-    session: Session, tasks: Sequence[Task], *, lease_s: float, max_attempts: int, woken_for: str | None = None
+    session: Session, tasks: Sequence[Task], *, lease_s: float, max_attempts: int, woken: bool = False
 ) -> Claim | None:
     """Claim the most urgent unit of any of `tasks` (`vidlm.jobs.turns`), or None where nothing is to be done.
 
-    Of units that are equally urgent, those of the task named first go first. `woken_for`: the unit whose wake-up led
-    here. If another one is taken, whose own wake-up was not sent yet and now never will be, the first is owed anew.
+    Of units that are equally urgent, those of the task named first go first. `woken`: a wake-up led here. If the unit
+    taken is one whose own was not sent yet, and now never will be, some other unit goes short: one is owed anew.
     """
     now = clock(session)
     heads = [
@@ -130,11 +130,11 @@ def claim_next(
         for head in _heads(session, STAGES[task], now, max_attempts)
     ]
     for _, _, _, target_id, task in sorted(heads):
-        has_wakeup = target_id == woken_for or outbox.is_sent(session, task, target_id)
+        has_wakeup = outbox.is_sent(session, task, target_id)
         held = claim(session, task, target_id, lease_s=lease_s, max_attempts=max_attempts)
         if held is not None:
-            if woken_for is not None and not has_wakeup:
-                outbox.owe_again(session, woken_for)
+            if woken and not has_wakeup:
+                outbox.owe_again(session, tasks)
             return held
     return None
 

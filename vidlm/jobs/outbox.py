@@ -51,10 +51,13 @@ def is_sent(session: Session, task: Task, target_id: str) -> bool:
     )
 
 
-def owe_again(session: Session, target_id: str) -> None:
-    """The wake-up of this unit, which still waits, was used up for another one: it is to be sent anew."""
-    sent = (col(Outbox.target_id) == target_id, col(Outbox.sent_at).is_not(None))
-    session.exec(update(Outbox).where(*sent).values(sent_at=None, due_at=clock(session)))
+def owe_again(session: Session, tasks: Sequence[Task]) -> None:
+    """A wake-up was used up for a unit that had none. Wake-ups are as good as each other, so any unit that waits for
+    its own may now wait in vain: the oldest is to be sent anew."""
+    waits = (col(Outbox.task).in_(tasks), col(Outbox.sent_at).is_not(None))
+    row = session.exec(select(Outbox).where(*waits).order_by(col(Outbox.sent_at)).limit(1)).first()
+    if row is not None:
+        row.sent_at, row.due_at = None, clock(session)
 
 
 def settle(session: Session, task: Task, target_id: str) -> None:
