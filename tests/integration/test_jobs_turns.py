@@ -114,7 +114,7 @@ def test_a_wakeup_that_was_used_for_another_unit_is_sent_again(database: Databas
 
 
 def test_a_wakeup_that_is_still_on_its_way_serves_the_other(database: Database) -> None:
-    plain, urgent = accepted(database), accepted(database, wishes=Wishes(priority=Priority.HIGH))
+    _, urgent = accepted(database), accepted(database, wishes=Wishes(priority=Priority.HIGH))
     with database.write() as session:
         assert len(outbox.take_due(session)) == 2
     with database.write() as session:
