@@ -180,6 +180,20 @@ def renew(session: Session, held: Claim, lease_s: float) -> None:
     outbox.postpone(session, held.task, held.target_id, until)
 
 
+def call_off(session: Session, table: type[Claimable], which: ColumnElement[bool]) -> None:
+    """Those units of `table` (spans, questions, deliveries) that are still open are nobody's work any more: cancelled,
+    owed to nobody, and whoever is at one of them is fenced off."""
+    open_states = (WorkState.WAITING.value, WorkState.RUNNING.value)
+    called_off = session.exec(
+        update(table)
+        .where(which, col(table.state).in_(open_states))
+        .values(state=WorkState.CANCELLED.value, token=col(table.token) + 1, lease_until=None, not_before=None)
+        .returning(col(table.id))
+        .execution_options(synchronize_session=False)
+    ).all()
+    outbox.settle_all(session, [row.id for row in called_off])
+
+
 def check(session: Session, held: Claim) -> None:
     """Raises `LeaseLost` when the claim is not the newest any more or the work has ended; changes nothing."""
     stage = STAGES[held.task]

@@ -14,7 +14,8 @@ from sqlmodel import Session, col, select
 from vidlm.domain import JobState, WorkState
 from vidlm.errors import ConflictError
 from vidlm.jobs import events, outbox, turns
-from vidlm.jobs.life import drop_spans, let_go
+from vidlm.jobs.claims import call_off
+from vidlm.jobs.life import let_go
 from vidlm.jobs.states import ACTIVE, OPEN, RETRIABLE
 from vidlm.queue import Task
 from vidlm.store.engine import clock
@@ -112,7 +113,7 @@ def _stop(session: Session, job: Job, end: JobState) -> None:
     let_go(job)
     outbox.settle_all(session, [job.id])
     if JobState(job.state) in ACTIVE:
-        drop_spans(session, job)
+        call_off(session, SpanWork, col(SpanWork.job_id) == job.id)
     events.moved(session, job, end)
 
 

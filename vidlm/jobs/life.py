@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, update
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from vidlm.domain import Analysis, Answer, JobState, Priority, Segment, WorkState, to_document
 from vidlm.errors import InputError, LeaseLost, VidlmError
 from vidlm.jobs import events, outbox, turns
-from vidlm.jobs.claims import STAGES, Claim, hold
+from vidlm.jobs.claims import STAGES, Claim, call_off, hold
 from vidlm.jobs.states import ACTIVE, backoff_s
 from vidlm.queue import Task
 from vidlm.store.columns import new_id
@@ -217,20 +217,7 @@ def _end(session: Session, task: Task, unit: Claimable, end: WorkState, *, code:
         if JobState(job.state) in ACTIVE:
             job.error_code, job.error_detail = code, detail
             events.moved(session, job, JobState(end.value))
-        drop_spans(session, job)
-
-
-def drop_spans(session: Session, job: Job) -> None:
-    """The spans of a job that has ended are nobody's work any more; whoever is at one of them is fenced off."""
-    open_states = (WorkState.WAITING.value, WorkState.RUNNING.value)
-    dropped = session.exec(
-        update(SpanWork)
-        .where(col(SpanWork.job_id) == job.id, col(SpanWork.state).in_(open_states))
-        .values(state=WorkState.CANCELLED.value, token=col(SpanWork.token) + 1, lease_until=None, not_before=None)
-        .returning(col(SpanWork.id))
-        .execution_options(synchronize_session=False)
-    ).all()
-    outbox.settle_all(session, [row.id for row in dropped])
+        call_off(session, SpanWork, col(SpanWork.job_id) == job.id)
 
 
 def let_go(unit: Claimable) -> None:

@@ -67,7 +67,9 @@ def settle(session: Session, task: Task, target_id: str) -> None:
 
 def settle_all(session: Session, target_ids: Iterable[str]) -> None:
     """Nothing is owed to any of these units any more."""
-    session.exec(delete(Outbox).where(col(Outbox.target_id).in_(list(target_ids))))
+    ids = list(target_ids)
+    for start in range(0, len(ids), BATCH):  # a statement takes only so many parameters
+        session.exec(delete(Outbox).where(col(Outbox.target_id).in_(ids[start : start + BATCH])))
 
 
 def any_due(session: Session, queues: Sequence[Queue] = CONSUME_ORDER) -> bool:

@@ -12,12 +12,11 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select
 
-from vidlm.domain import WorkState
 from vidlm.errors import ConflictError, InputError
-from vidlm.jobs import outbox
+from vidlm.jobs.claims import call_off
 from vidlm.jobs.events import Told
 from vidlm.store.engine import clock, lock_key
 from vidlm.store.hooks import Delivery, WebhookEndpoint
@@ -93,7 +92,7 @@ def change(
     if enabled is not None:
         endpoint.enabled = enabled
     if not endpoint.enabled:
-        _cancel_deliveries(session, endpoint)
+        call_off(session, Delivery, col(Delivery.endpoint_id) == endpoint.id)
     _audit(session, endpoint, actor, "webhook.changed")
 
 
@@ -106,7 +105,7 @@ def rotate(session: Session, endpoint: WebhookEndpoint, *, actor: str, secret: s
 def delete(session: Session, endpoint: WebhookEndpoint, *, actor: str) -> None:
     """Leave a tombstone. Nothing more is sent there, nor tried again. The caller holds the lock."""
     endpoint.deleted_at, endpoint.enabled = clock(session), False
-    _cancel_deliveries(session, endpoint)
+    call_off(session, Delivery, col(Delivery.endpoint_id) == endpoint.id)
     _audit(session, endpoint, actor, "webhook.deleted")
 
 
@@ -154,21 +153,6 @@ def _check_free(session: Session, tenant_id: str, url: str) -> None:
     found = session.exec(select(WebhookEndpoint.id).where(*same)).first()
     if found is not None:
         raise ConflictError(f"{found} has this address already", code="already_registered")
-
-
-def _cancel_deliveries(session: Session, endpoint: WebhookEndpoint) -> None:
-    """What waits for this address is nobody's work any more; whoever is sending something is fenced off."""
-    open_states = (WorkState.WAITING.value, WorkState.RUNNING.value)
-    cancelled = session.exec(
-        update(Delivery)
-        .where(col(Delivery.endpoint_id) == endpoint.id, col(Delivery.state).in_(open_states))
-        .values(state=WorkState.CANCELLED.value, token=col(Delivery.token) + 1, lease_until=None, not_before=None)
-        .returning(col(Delivery.id))
-        .execution_options(synchronize_session=False)
-    ).all()
-    ids = [row.id for row in cancelled]
-    for start in range(0, len(ids), outbox.BATCH):
-        outbox.settle_all(session, ids[start : start + outbox.BATCH])
 
 
 def _alive() -> ColumnElement[bool]:
