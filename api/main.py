@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (videos, events, uploads, control, pictures, questions, deliveries, webhooks, service):
         app.include_router(part.router)
     _describe_problems(app)
-    app.add_middleware(BodyLimit, streamed=lambda path: path == videos.router.prefix or tus.is_below(path))
+    app.add_middleware(BodyLimit, streamed=_takes_files)
     app.add_middleware(tus.TusReplies)
     app.add_middleware(Shedding, is_upload=_is_upload, is_stream=lambda scope: scope["path"].endswith("/events"))
     app.add_middleware(SecurityHeaders)
@@ -64,8 +64,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _is_upload(scope: Scope) -> bool:
-    path = scope["path"]
-    return scope["method"] in ("POST", "PATCH") and (path == videos.router.prefix or tus.is_below(path))
+    return scope["method"] in ("POST", "PATCH") and _takes_files(scope["path"])
+
+
+def _takes_files(path: str) -> bool:
+    return path == videos.router.prefix or tus.is_below(path)
 
 
 def _describe_problems(app: FastAPI) -> None:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.problems import problem_response
 
 MOST_REQUESTS: Final = 256
-"""At once in one process, uploads and streams not counted: a quarter of a second's work or so."""
+"""At once in one process, uploads and streams not counted; what waits longer is no longer waited for."""
 MOST_UPLOADS: Final = 512
 """At once in one process; each holds one open file and at most a piece of it in memory."""
 RETRY_AFTER_S: Final = 2

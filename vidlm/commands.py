@@ -149,7 +149,7 @@ def key(name: Annotated[str, typer.Argument(help="What it is for.", show_default
 
 @app.command()
 def relay() -> None:
-    """The relay: sends wake-ups and sweeps, for VIDLM_DATABASE_URL and VIDLM_REDIS_URL of a running service."""
+    """The relay: sends wake-ups and webhooks, and sweeps; VIDLM_DATABASE_URL and VIDLM_REDIS_URL name the service."""
     from vidlm.launch import relay_command  # noqa: PLC0415
 
     command = relay_command()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,7 +24,7 @@ from vidlm.store.blobs import BlobStore, tokens_root, work_root
 from vidlm.store.engine import Database, clock, lock_key
 from vidlm.store.tables import Job, Video
 
-RETENTION: str = "retention"
+RETENTION: Final = "retention"
 """The actor of what is deleted because of its age."""
 
 

@@ -72,23 +72,22 @@ def settle_all(session: Session, target_ids: Iterable[str]) -> None:
         session.exec(delete(Outbox).where(col(Outbox.target_id).in_(ids[start : start + BATCH])))
 
 
-def any_due(session: Session, queues: Sequence[Queue] = CONSUME_ORDER) -> bool:
+def any_due(session: Session) -> bool:
     """Whether `take_due` would find something; costs no lock."""
-    query = select(Outbox.id).where(*_unsent(clock(session), queues)).limit(1)
-    return session.exec(query).first() is not None
+    return session.exec(select(Outbox.id).where(*_unsent(clock(session))).limit(1)).first() is not None
 
 
-def take_due(session: Session, queues: Sequence[Queue] = CONSUME_ORDER, limit: int = BATCH) -> list[Due]:
-    """Mark up to `limit` due wake-ups as sent and return them, oldest first; several relays take different ones.
+def take_due(session: Session) -> list[Due]:
+    """Mark up to `BATCH` due wake-ups as sent and return them, oldest first; several relays take different ones.
 
     They are sent after the commit. Should the relay die in between, `resend_lost` finds out.
     """
     now = clock(session)
     rows = session.exec(
         select(Outbox)
-        .where(*_unsent(now, queues))
+        .where(*_unsent(now))
         .order_by(col(Outbox.due_at), col(Outbox.id))
-        .limit(limit)
+        .limit(BATCH)
         .with_for_update(skip_locked=True)
     ).all()
     for row in rows:
@@ -132,6 +131,7 @@ def _is(task: Task, target_id: str) -> ColumnElement[bool]:
     return (col(Outbox.task) == task.value) & (col(Outbox.target_id) == target_id)
 
 
-def _unsent(now: datetime, queues: Sequence[Queue]) -> tuple[ColumnElement[bool], ...]:
-    ours = col(Outbox.task).in_(tasks_of(*queues))
+def _unsent(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """What is to be sent to the broker; webhooks never are."""
+    ours = col(Outbox.task).in_(tasks_of(*CONSUME_ORDER))
     return col(Outbox.sent_at).is_(None), col(Outbox.due_at) <= now, ours
