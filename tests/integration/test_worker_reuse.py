@@ -19,6 +19,7 @@ from vidlm.store.ledger import Event
 from vidlm.store.queries import find_document, segments_of
 from vidlm.store.tables import DEFAULT_TENANT, FlagRow, Job, Tenant, Video
 from workers import runtime as process
+from workers import tasks
 from workers.runtime import Runtime, StoppingError
 from workers.tasks import work, work_next
 
@@ -132,13 +133,7 @@ def test_a_message_wakes_and_the_most_urgent_is_done(runtime: Runtime, monkeypat
     def note(_runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
         done.append(held.target_id)
 
-    monkeypatch.setitem(process_stages(), Task.PREPARE, note)
+    monkeypatch.setitem(tasks.STAGES, Task.PREPARE, note)
     assert work_next(runtime, Queue.CPU) == "done"
     assert done == [jobs[2].id]
     assert work_next(runtime, Queue.GPU) == "skipped"
-
-
-def process_stages() -> dict[Task, object]:
-    from workers import tasks  # noqa: PLC0415
-
-    return tasks.STAGES  # type: ignore[return-value]
