@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+from sqlmodel import col, func, select
 
 from tests.faults.world import World
+from vidlm.jobs.states import OPEN
+from vidlm.store.tables import Job
 
 
 class Uploads:
@@ -23,13 +26,14 @@ class Uploads:
         self._world, self._lock = world, threading.Lock()
         self.acknowledged: dict[str, float] = {}
         self.contradictions = 0  # a retry that was answered otherwise than before
+        self.slowest_s = 0.0  # from the first try to the answer
 
     def send(
         self, client: httpx.Client, data: bytes, *, patience_s: float = 120, twice: bool = False, **fields: str
     ) -> str:
         """Send one file until it is acknowledged; its video. `twice`: send it again after that, and compare."""
         key = secrets.token_hex(8)
-        deadline_s = time.monotonic() + patience_s
+        began_s = time.monotonic()
         answers: list[str] = []
         while len(answers) < (2 if twice else 1):
             with contextlib.suppress(httpx.HTTPError):
@@ -39,13 +43,28 @@ class Uploads:
                 if answer.status_code == 202:
                     answers.append(str(answer.json()["id"]))
                     continue
-            if time.monotonic() > deadline_s:
+            if time.monotonic() - began_s > patience_s:
                 raise TimeoutError("an upload was not taken")
             time.sleep(0.05)
         with self._lock:
             self.acknowledged[answers[0]] = time.monotonic()
             self.contradictions += len(set(answers)) - 1
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
         return answers[0]
+
+    def keep_sending(
+        self, stop: threading.Event, *, data: bytes = b"", every_s: float = 0.1, most_open: int | None = None
+    ) -> None:
+        """Send files that begin with `data` until `stop` is set, none while `most_open` jobs are under way."""
+        with self._world.client() as client:
+            while not stop.wait(every_s):
+                if most_open is None or self._count_open() < most_open:
+                    self.send(client, data + fresh(0))
+
+    def _count_open(self) -> int:
+        with self._world.database.read() as session:
+            states = [state.value for state in OPEN]
+            return session.exec(select(func.count()).select_from(Job).where(col(Job.state).in_(states))).one()
 
     def send_many(self, count: int, data: Callable[[int], bytes], *, clients: int = 4, **fields: str) -> list[str]:
         """`count` files, by several clients at once."""

@@ -26,17 +26,7 @@ def broker_outages(folder: Path, database_url: str | None, kills: int) -> Outcom
     away_s = 60.0 if kills >= 20 else 5.0
     with World(folder, database_url, Crew(cpu=2, model=1)) as world:
         uploads = Uploads(world)
-        slow: list[float] = []
-
-        def upload(stop: threading.Event) -> None:
-            with world.client() as client:
-                while not stop.is_set():
-                    began_s = time.monotonic()
-                    uploads.send(client, fresh(0))
-                    slow.append(time.monotonic() - began_s)
-                    stop.wait(0.1)
-
-        with in_background(upload):
+        with in_background(uploads.keep_sending):
             broker = redis.Redis.from_url(str(world.settings.redis_url))
             for number in range(kills):
                 world.kill("valkey")
@@ -56,8 +46,8 @@ def broker_outages(folder: Path, database_url: str | None, kills: int) -> Outcom
             doubled=count_doubled(world.database),
             worst_s=drained_s,
             bar="uploads still 202, backlog drained <= 120 s after the return",
-            held=len(done) == len(uploads.acknowledged) and drained_s <= 120 and max(slow) < 10,
-            note=f"{len(uploads.acknowledged)} uploads, the slowest took {max(slow):.1f} s; away for {away_s:.0f} s",
+            held=len(done) == len(uploads.acknowledged) and drained_s <= 120 and uploads.slowest_s < 10,
+            note=f"{len(uploads.acknowledged)} uploads, the slowest {uploads.slowest_s:.1f} s; away for {away_s:.0f} s",
         )
 
 
@@ -74,14 +64,7 @@ def database_killed(folder: Path, database_url: str, kills: int, restart: Callab
     """PostgreSQL is killed under load; `restart` kills it and starts it again."""
     with World(folder, database_url, Crew(cpu=1, model=1)) as world:
         uploads = Uploads(world)
-
-        def upload(stop: threading.Event) -> None:
-            with world.client() as client:
-                while not stop.is_set():
-                    uploads.send(client, fresh(0))
-                    stop.wait(0.1)
-
-        with in_background(upload, 2):
+        with in_background(uploads.keep_sending, 2):
             for _ in range(kills):
                 time.sleep(random.uniform(1.0, 2.0))
                 restart()
@@ -102,14 +85,7 @@ def writers_killed(folder: Path, _database_url: str | None, kills: int) -> Outco
     """Every process that writes to SQLite is killed, in any order; then the file is checked."""
     with World(folder, None, Crew(cpu=1, model=1)) as world:
         uploads = Uploads(world)
-
-        def upload(stop: threading.Event) -> None:
-            with world.client() as client:
-                while not stop.is_set():
-                    uploads.send(client, fresh(0))
-                    stop.wait(0.1)
-
-        with in_background(upload, 2):
+        with in_background(uploads.keep_sending, 2):
             killed = 0
             while killed < kills:
                 time.sleep(random.uniform(0.2, 0.8))

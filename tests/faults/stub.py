@@ -12,22 +12,10 @@ import sys
 import threading
 import time
 
-from vidlm import crash
-from vidlm.domain import (
-    PIPELINE_VERSION,
-    Action,
-    Analysis,
-    Coverage,
-    Evidence,
-    Flag,
-    Provenance,
-    Sampling,
-    Segment,
-    Severity,
-    Summary,
-    Verdict,
-    VideoInfo,
-)
+from jobs_helpers import analysis, segment
+
+from tests.faults import doing
+from tests.faults.doing import Doing
 from vidlm.errors import LeaseLost, MediaError
 from vidlm.jobs import life
 from vidlm.jobs.claims import Claim
@@ -37,6 +25,7 @@ from vidlm.store.tables import Job, SpanWork, Video
 from workers import __main__ as entry
 from workers import tasks
 from workers.runtime import Runtime
+from workers.tasks import Stage
 
 SPANS = 2
 
@@ -53,7 +42,6 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         raise MediaError("not_a_video", "this is no video")
     pause_s = float(words.split(b":")[1].split()[0]) if words.startswith(b"slow:") else 0.0
     _wait(runtime, lost, pause_s)
-    crash.point("vidlm.prepare.saving")
     with runtime.database.write() as session:
         life.prepared(
             session,
@@ -71,17 +59,17 @@ def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         span = session.get_one(SpanWork, held.target_id)
         job = session.get_one(Job, span.job_id)
     _wait(runtime, lost, (job.prepared or {}).get("pause_s", 0.0))
-    crash.point("vidlm.analyze_span.saving")
     with runtime.database.write() as session:
-        life.span_analyzed(session, held, [_segment(span.index)])
+        life.span_analyzed(session, held, [segment(span.index)])
 
 
-def finish(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
+def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     with runtime.database.read() as session:
-        segments = segments_of(session, held.target_id)
-    crash.point("vidlm.finish.saving")
+        job = session.get_one(Job, held.target_id)
+        assert [part.index for part in segments_of(session, job.id)] == list(range(SPANS))
+    _wait(runtime, lost, (job.prepared or {}).get("pause_s", 0.0) / 2)
     with runtime.database.write() as session:
-        life.finished(session, held, _analysis(segments))
+        life.finished(session, held, analysis(SPANS))
 
 
 def _wait(runtime: Runtime, lost: threading.Event, seconds: float) -> None:
@@ -92,26 +80,18 @@ def _wait(runtime: Runtime, lost: threading.Event, seconds: float) -> None:
         runtime.go_on(lost)
 
 
-def _segment(index: int) -> Segment:
-    return Segment(index, 5.0 * index, 5.0 * (index + 1), (5.0 * index,), f"part {index}", {"a.b": 0.25})
+def _written(stage: Stage) -> Stage:
+    def run(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
+        with doing.written(runtime.settings.data, Doing(held.task, held.target_id, held.token)):
+            stage(runtime, held, lost)
 
-
-def _analysis(segments: list[Segment]) -> Analysis:
-    end_s = 5.0 * len(segments)
-    return Analysis(
-        video=VideoInfo("0" * 64, "a.mp4", 5, end_s, 64, 48, 25.0, False, "h264", "mp4", 0, False),
-        provenance=Provenance("stub", "r", True, PIPELINE_VERSION, "1", "p", Sampling(2.0, 56, 56)),
-        coverage=Coverage(end_s, end_s),
-        segments=tuple(segments),
-        summary=Summary("all of it", (), (0,)),
-        flags=(Flag("a.b", 0.0, 5.0, 0.75, Severity.LOW, Action.REVIEW, (Evidence(0.0),)),),
-        verdict=Verdict(Action.REVIEW, "a.b"),
-    )
+    return run
 
 
 def main() -> int:
     """The real worker's entry, with these stages."""
-    tasks.STAGES.update({Task.PREPARE: prepare, Task.ANALYZE_SPAN: analyze_span, Task.FINISH: finish})
+    stages = {Task.PREPARE: prepare, Task.ANALYZE_SPAN: analyze_span, Task.FINISH: finish}
+    tasks.STAGES.update({task: _written(stage) for task, stage in stages.items()})
     entry._warm_up = lambda _runtime: None
     entry._check_sandbox = lambda _settings: None
     return entry.main()

