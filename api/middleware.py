@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.draining import drain
 from api.problems import problem_response
 
 MAX_BODY_BYTES: Final = 64 << 10
@@ -59,6 +61,7 @@ class BodyLimit:
             size += len(message.get("body", b""))
             more = message.get("more_body", False)
             if size > MAX_BODY_BYTES:
+                await drain(Request(scope, receive).stream())
                 refusal = problem_response(413, "too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
                 await refusal(scope, receive, send)
                 return

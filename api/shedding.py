@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.draining import drain
 from api.problems import problem_response
 
 MOST_REQUESTS: Final = 256
@@ -34,7 +36,8 @@ class Shedding:
             return
         upload = self._is_upload(scope)
         if self._running[upload] >= (MOST_UPLOADS if upload else MOST_REQUESTS):
-            headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
+            await drain(Request(scope, receive).stream())
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
             refusal = problem_response(503, "overloaded", "too much is asked at once; try again soon", headers)
             await refusal(scope, receive, send)
             return

@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
-import anyio
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.draining import drain
 from api.problems import ProblemError
 from vidlm.store.blobs import IncomingBlob
 
@@ -25,8 +25,6 @@ _SHORT_BYTES: Final = 4096
 _CHUNK: Final = 1 << 20  # bytes gathered before they are hashed and written, off the event loop
 _FORM_OVERHEAD: Final = 1 << 20  # what boundaries, headers and other fields may add to a file
 _HEADER_BYTES: Final = 64 << 10  # a file name of 10 kB is odd, not forbidden
-_DRAIN: Final = 16 << 20  # bytes read and dropped after a refusal, so that a client that is still sending hears it
-_DRAIN_S: Final = 5.0
 _NAME_CHARS: Final = 255
 _NAME_TAIL: Final = 40  # kept of a long name's end, where the extension is
 
@@ -159,11 +157,5 @@ async def _flush(part: _Parts, blob: IncomingBlob) -> None:
 
 
 async def _too_large(stream: AsyncGenerator[bytes, None], max_bytes: int) -> ProblemError:
-    """The 413. A little of what is still coming is read first: a connection cut while sending shows no answer."""
-    dropped = 0
-    with anyio.move_on_after(_DRAIN_S):
-        async for chunk in stream:
-            dropped += len(chunk)
-            if dropped > _DRAIN:
-                break
+    await drain(stream)
     return ProblemError(413, "too_large", f"the file is larger than {max_bytes} bytes", max_bytes=max_bytes)

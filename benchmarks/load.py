@@ -10,18 +10,19 @@ import argparse
 import asyncio
 import json
 import math
-import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 from sqlalchemy import insert
 from sqlmodel import col, select
 
+from api.shedding import MOST_UPLOADS
+from benchmarks.wire import Answer, Wire, noise
 from tests.faults.ledger import wait_ended
 from tests.faults.world import Crew, World
 from vidlm.domain import PIPELINE_VERSION
@@ -29,7 +30,9 @@ from vidlm.store.tables import DEFAULT_TENANT, Job, Video
 
 SECONDS = 8.0
 UPLOAD_BYTES = 100_000
+WORK = b"slow:0.25 "
 SLOW_UPLOADS = 200
+PIECES = 20
 LISTED = 100_000
 
 
@@ -48,51 +51,47 @@ def main() -> None:
 async def _all(folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with World(folder / "a", None, Crew()) as world:
-        async with _client(world) as client:
-            one = await _upload(client)
-            figures["status_get"] = await _rate(lambda: client.get(f"/v1/videos/{one}"), at_once=8)
-            figures["enqueue_to_start"] = await _enqueue_to_start(world, client)
-            figures["upload_100kB"] = await _rate(lambda: _post(client), at_once=8)
-            figures["slow_uploads"] = await _slow_uploads(world, client)
-            figures["overload"] = await _overload(world, client)
+        async with _wire(world) as wire:
+            one = json.loads((await wire.upload(noise(1000))).body)["id"]
+        wait_ended(world.database, [one], 60)
+        figures["status_get"] = await _rate(world, lambda wire: wire.get(f"/v1/videos/{one}"), at_once=8)
+        figures["enqueue_to_start"] = await _enqueue_to_start(world)
+        figures["slow_uploads"] = await _slow_uploads(world)
+        figures["overload"] = await _overload(world)
     with World(folder / "b", None, Crew()) as world:
+        figures["upload_100kB"] = await _rate(world, lambda wire: wire.upload(_slow_to_work()), at_once=8)
+    with World(folder / "c", None, Crew()) as world:
         _fill(world)
-        async with _client(world) as client:
-            wanted = "/v1/videos?verdict=review&verdict=block&limit=50"
-            figures["list_of_100000"] = await _rate(lambda: client.get(wanted), at_once=4)
+        wanted = "/v1/videos?verdict=review&verdict=block&limit=50"
+        figures["list_of_100000"] = await _rate(world, lambda wire: wire.get(wanted), at_once=4)
     return figures
 
 
-def _client(world: World) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=2000, max_keepalive_connections=50)
-    headers = {"Authorization": f"Bearer {world.key}"}
-    return httpx.AsyncClient(base_url=world.url, headers=headers, timeout=60, limits=limits)
+def _wire(world: World) -> Wire:
+    return Wire(world.url, world.key)
 
 
-async def _post(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.post("/v1/videos", files={"file": ("a.mp4", secrets.token_bytes(UPLOAD_BYTES))})
+def _slow_to_work() -> bytes:
+    """A file that workers take about as long for as for the shortest of clips; else they write as often as the API."""
+    return WORK + noise(UPLOAD_BYTES - len(WORK))
 
 
-async def _upload(client: httpx.AsyncClient) -> str:
-    answer = await _post(client)
-    return str(answer.raise_for_status().json()["id"])
-
-
-async def _rate(request: Callable[[], Awaitable[httpx.Response]], *, at_once: int) -> dict[str, float]:
+async def _rate(world: World, ask: Callable[[Wire], Awaitable[Answer]], *, at_once: int) -> dict[str, float]:
     """So many clients, each asking again as soon as it has its answer, for `SECONDS`."""
     took: list[float] = []
     bad = 0
     until = time.perf_counter() + SECONDS
 
-    async def ask() -> None:
+    async def client() -> None:
         nonlocal bad
-        while time.perf_counter() < until:
-            began = time.perf_counter()
-            answer = await request()
-            took.append(time.perf_counter() - began)
-            bad += answer.status_code >= 400
+        async with _wire(world) as wire:
+            while time.perf_counter() < until:
+                began = time.perf_counter()
+                answer = await ask(wire)
+                took.append(time.perf_counter() - began)
+                bad += answer.status >= 400
 
-    await asyncio.gather(*(ask() for _ in range(at_once)))
+    await asyncio.gather(*(client() for _ in range(at_once)))
     return {"per_s": round(len(took) / SECONDS, 1), **_quantiles(took), "errors": bad}
 
 
@@ -102,75 +101,70 @@ def _quantiles(seconds: list[float]) -> dict[str, float]:
     return {"p50_ms": at(0.5), "p95_ms": at(0.95), "p99_ms": at(0.99)}
 
 
-async def _enqueue_to_start(world: World, client: httpx.AsyncClient) -> dict[str, float]:
+async def _enqueue_to_start(world: World) -> dict[str, float]:
     """From the acknowledged upload to a worker's claim, one job at a time, by the rows' own times."""
     videos = []
-    for _ in range(40):
-        videos.append(await _upload(client))
-        await asyncio.sleep(0.15)
+    async with _wire(world) as wire:
+        for _ in range(100):
+            videos.append(json.loads((await wire.upload(noise(UPLOAD_BYTES))).body)["id"])
+            await asyncio.sleep(0.15)
     wait_ended(world.database, videos, 60)
     with world.database.read() as session:
         rows = session.exec(select(Job.created_at, Job.started_at).where(col(Job.video_id).in_(videos))).all()
     return _quantiles([(start - made).total_seconds() for made, start in rows if start is not None])
 
 
-async def _slow_uploads(world: World, client: httpx.AsyncClient) -> dict[str, float]:
-    """Many clients on thin lines at once, and what the API needs for them."""
-    before = _resident_mb(world)
+async def _slow_uploads(world: World) -> dict[str, float]:
+    """Many clients on thin lines at once, five seconds a file, and what the API needs for them."""
 
-    async def drip() -> Any:
-        for _ in range(20):
-            yield secrets.token_bytes(UPLOAD_BYTES // 20)
+    async def drip() -> AsyncIterator[bytes]:
+        for _ in range(PIECES):
+            yield noise(UPLOAD_BYTES // PIECES)
             await asyncio.sleep(0.25)
 
     async def upload() -> bool:
-        head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
-
-        async def body() -> Any:
-            yield head
-            async for part in drip():
-                yield part
-            yield b"\r\n--x--\r\n"
-
-        headers = {"Content-Type": "multipart/form-data; boundary=x"}
-        return (await client.post("/v1/videos", content=body(), headers=headers)).status_code == 202
+        async with _wire(world) as wire:
+            return (await wire.upload_slowly(drip(), UPLOAD_BYTES // PIECES * PIECES)).status == 202
 
     done = asyncio.gather(*(upload() for _ in range(SLOW_UPLOADS)))
-    peak = before
+    peak = _resident_mb(world)
     while not done.done():
         peak = max(peak, _resident_mb(world))
         await asyncio.sleep(0.2)
-    taken = sum(done.result())
-    return {"at_once": SLOW_UPLOADS, "failures": SLOW_UPLOADS - taken, "api_mb": round(peak, 1)}
+    return {"at_once": SLOW_UPLOADS, "failures": SLOW_UPLOADS - sum(done.result()), "api_mb": round(peak, 1)}
 
 
-async def _overload(world: World, client: httpx.AsyncClient) -> dict[str, float]:
-    """Five times as many requests at once as are let in: what is refused says when to come back, the rest is done."""
-    refused, polite, accepted, failed = 0, 0, [], 0
+async def _overload(world: World) -> dict[str, float]:
+    """Five times as many uploads at once as are let in: what is refused says when to come back, the rest is done."""
+    asked = 5 * MOST_UPLOADS
+    refused, polite, accepted = 0, 0, []
+    broken: Counter[str] = Counter()
 
     async def upload() -> None:
-        nonlocal refused, polite, failed
+        nonlocal refused, polite
         try:
-            answer = await _post(client)
-        except httpx.HTTPError:
-            failed += 1
+            async with _wire(world) as wire:
+                answer = await wire.upload(noise(UPLOAD_BYTES))
+        except (OSError, asyncio.IncompleteReadError) as exc:
+            broken[type(exc).__name__] += 1
             return
-        if answer.status_code == 202:
-            accepted.append(str(answer.json()["id"]))
-        elif answer.status_code in (429, 503):
+        if answer.status == 202:
+            accepted.append(str(json.loads(answer.body)["id"]))
+        elif answer.status in (429, 503):
             refused += 1
             polite += "retry-after" in answer.headers
         else:
-            failed += 1
+            broken[str(answer.status)] += 1
 
-    await asyncio.gather(*(upload() for _ in range(5 * 300)))
+    await asyncio.gather(*(upload() for _ in range(asked)))
     done = await asyncio.to_thread(wait_ended, world.database, accepted, 600)
     return {
-        "asked": 5 * 300,
+        "asked": asked,
         "accepted": len(accepted),
         "refused": refused,
         "refused_with_retry_after": polite,
-        "broken": failed,
+        "broken": broken.total(),
+        **broken,
         "accepted_and_lost": len(accepted) - len(done),
     }
 

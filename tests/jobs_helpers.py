@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ from vidlm.domain import (
 )
 from vidlm.jobs import intake, life
 from vidlm.jobs.claims import STAGES, Claim, claim
-from vidlm.jobs.intake import Wishes
+from vidlm.jobs.intake import NO_WISHES, Wishes
 from vidlm.queue import Task
 from vidlm.store.blobs import StoredBlob, blob_key
 from vidlm.store.columns import new_id
@@ -35,7 +36,7 @@ LEASE_S = 30.0
 ATTEMPTS = 3
 
 
-def accepted(database: Database, tenant_id: str = DEFAULT_TENANT, wishes: Wishes | None = None) -> Job:
+def accepted(database: Database, tenant_id: str = DEFAULT_TENANT, wishes: Wishes = NO_WISHES) -> Job:
     """A fresh upload's job."""
     video_id = new_id("vid")
     with database.write() as session:
@@ -45,7 +46,7 @@ def accepted(database: Database, tenant_id: str = DEFAULT_TENANT, wishes: Wishes
             tenant_id=tenant_id,
             actor="key_test",
             blob=StoredBlob(blob_key(tenant_id, "0" * 64), "0" * 64, 5),
-            wishes=wishes or Wishes(filename="a.mp4"),
+            wishes=replace(wishes, filename=wishes.filename or "a.mp4"),
         )
 
 

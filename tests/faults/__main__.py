@@ -50,7 +50,7 @@ PLANS = (
     Plan("poison", worker_faults.poison, 20, 3),
     Plan("cancel", worker_faults.cancels, 50, 5),
     Plan("rolling", worker_faults.rolling_restart, 20, 6),
-    Plan("leak", worker_faults.leak, 500, 60, both=False),
+    Plan("leak", worker_faults.leak, 500, 100, both=False),
     Plan("broker", outages.broker_outages, 20, 3),
     Plan("writers", outages.writers_killed, 50, 8, both=False),
     Plan("storm", outages.storm, 10_000, 300),

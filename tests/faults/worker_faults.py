@@ -23,6 +23,7 @@ from vidlm.store.ledger import Event
 from vidlm.store.tables import AnalysisRow, Job, SpanWork
 
 RERUN_S = 45.0
+WARM_UP = 100  # jobs before memory is looked at
 WORKED = (Task.PREPARE, Task.ANALYZE_SPAN, Task.FINISH)
 
 
@@ -219,7 +220,7 @@ def rolling_restart(folder: Path, database_url: str | None, stops: int) -> Outco
 
 
 def leak(folder: Path, database_url: str | None, jobs: int) -> Outcome:
-    """The memory of every process over many jobs, the first fifth of them to warm up."""
+    """The memory of every process over many jobs, after those that warm it up."""
     with World(folder, database_url, Crew()) as world:
         uploads = Uploads(world)
 
@@ -227,7 +228,7 @@ def leak(folder: Path, database_url: str | None, jobs: int) -> Outcome:
             wait_ended(world.database, uploads.send_many(count, fresh), 600)
             return {name: _resident_bytes(world.pid(name)) for name in world.names("api", "relay", "cpu", "model")}
 
-        before = run(max(20, jobs // 5))
+        before = run(WARM_UP)
         after = run(jobs)
         per_hundred = {name: (after[name] - before[name]) / 1e6 / (jobs / 100) for name in before}
         worst = max(per_hundred, key=lambda name: per_hundred[name])

@@ -1,15 +1,18 @@
 """Transactions, times and constraints of a real database."""
 
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError, TimeoutError
 from sqlmodel import select
 
 from vidlm.errors import StorageError
+from vidlm.store import engine
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database, clock, migrate
 from vidlm.store.keys import any_key, create_key, find_caller
@@ -49,6 +52,51 @@ def test_a_time_without_a_zone_is_refused(database: Database) -> None:
 def test_the_database_clock_is_about_now(database: Database) -> None:
     with database.read() as session:
         assert abs(clock(session) - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_a_writer_that_waits_for_itself_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    migrate(url)
+    monkeypatch.setattr(engine, "_PATIENCE_S", 0.1)
+    database = Database(url)
+    with database.write(), pytest.raises(TimeoutError, match="writing"), database.write():
+        pass
+    with database.write() as session:
+        create_key(session, "first")
+        session.flush()
+        with Database(url).write() as other, pytest.raises(OperationalError, match="locked"):  # as in another process
+            other.connection()
+    with database.read() as session:
+        assert [key.name for key in session.exec(select(ApiKey)).all()] == ["first"]
+
+
+WRITER = """
+import sys, time
+from vidlm.store.engine import Database
+from vidlm.store.keys import create_key
+
+database, longest_s = Database(sys.argv[1]), 0.0
+for number in range(100):
+    began_s = time.monotonic()
+    with database.write() as session:
+        create_key(session, f"{sys.argv[2]}-{number}")
+    longest_s = max(longest_s, time.monotonic() - began_s)
+print(longest_s)
+"""
+
+
+def test_processes_that_only_write_get_their_turns(tmp_path: Path) -> None:
+    """Under SQLite's own busy handler one of them may be overtaken for seconds."""
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    migrate(url)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, url, name], stdout=subprocess.PIPE, text=True)
+        for name in "abcd"
+    ]
+    longest_s = [float(writer.communicate(timeout=60)[0]) for writer in writers]
+    with Database(url).read() as session:
+        assert len(session.exec(select(ApiKey)).all()) == 400
+    assert max(longest_s) < 4  # nobody came near the end of its patience
 
 
 def test_an_exception_takes_everything_back(database: Database) -> None:

@@ -41,7 +41,7 @@ from vidlm.jobs import control, deliveries, delivery_log, life, outbox, webhooks
 from vidlm.jobs.claims import WEBHOOK_ATTEMPTS
 from vidlm.jobs.deliveries import WAITS_S, wait_s
 from vidlm.jobs.events import TOLD, Told
-from vidlm.jobs.intake import Wishes
+from vidlm.jobs.intake import NO_WISHES, Wishes
 from vidlm.outward import OutwardError
 from vidlm.queue import Task
 from vidlm.store.engine import Database
@@ -128,7 +128,7 @@ def register(database: Database, url: str, *events: Told) -> WebhookEndpoint:
         return webhooks.create(session, tenant_id=DEFAULT_TENANT, actor="key_test", url=url, events=events)
 
 
-def rejected(database: Database, wishes: Wishes | None = None) -> Job:
+def rejected(database: Database, wishes: Wishes = NO_WISHES) -> Job:
     """A job that has ended: one event that webhooks are told of."""
     job = accepted(database, wishes=wishes)
     held = must_take(database, Task.PREPARE, job.id)

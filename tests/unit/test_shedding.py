@@ -85,3 +85,24 @@ def test_a_request_that_ends_badly_gives_its_place_back() -> None:
             assert (await client.get("/a")).status_code == 204
 
     asyncio.run(run())
+
+
+def test_who_is_refused_while_sending_is_heard_out_first() -> None:
+    """A connection that is cut while its client sends shows no answer: the body is read, and dropped."""
+    sent = 0
+
+    async def film() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(20):
+            sent += 1
+            yield bytes(1 << 16)
+
+    async def run() -> None:
+        gate = Gate()
+        async with crowd(gate, "/a", "/b") as (client, waiting):
+            assert (await client.post("/c", content=film())).status_code == 503
+            assert (sent, gate.inside) == (20, 2)
+            gate.opened.set()
+            await asyncio.gather(*waiting)
+
+    asyncio.run(run())

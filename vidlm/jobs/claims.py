@@ -16,18 +16,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import cache
 from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, exists, or_, update
+from sqlalchemy import ColumnElement, Select, bindparam, exists, or_, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session, col, select
 
 from vidlm.domain import JobState, WorkState
 from vidlm.errors import LeaseLost
 from vidlm.jobs import events, outbox
 from vidlm.queue import Task
+from vidlm.store.columns import UtcDateTime
 from vidlm.store.engine import Database, clock
 from vidlm.store.hooks import Delivery
 from vidlm.store.tables import Claimable, Job, Question, SpanWork
@@ -81,30 +84,9 @@ class Claim:
 
 def claim(session: Session, task: Task, target_id: str, *, lease_s: float, max_attempts: int) -> Claim | None:
     """Claim the row, or None: gone, finished, held by another, not due yet, or out of attempts."""
-    stage = STAGES[task]
-    table = stage.table
     now = clock(session)
-    statement = (
-        update(table)
-        .where(
-            col(table.id) == target_id,
-            col(table.state).in_({stage.waiting, stage.running}),
-            or_(col(table.lease_until).is_(None), col(table.lease_until) < now),
-            or_(col(table.not_before).is_(None), col(table.not_before) <= now),
-            col(table.attempts) < max_attempts,
-        )
-        .values(
-            state=stage.running,
-            token=col(table.token) + 1,
-            attempts=col(table.attempts) + 1,
-            lease_until=now + timedelta(seconds=lease_s),
-        )
-        .returning(col(table.token), col(table.attempts))
-        .execution_options(synchronize_session=False)
-    )
-    if table is SpanWork:
-        statement = statement.where(_job_is_analyzed())
-    row = session.exec(statement).one_or_none()
+    known = {"target": target_id, "now": now, "until": now + timedelta(seconds=lease_s), "most": max_attempts}
+    row = session.execute(_claiming(task), known).one_or_none()
     if row is None:
         return None
     outbox.postpone(session, task, target_id, now + timedelta(seconds=lease_s))
@@ -115,6 +97,34 @@ def claim(session: Session, task: Task, target_id: str, *, lease_s: float, max_a
     return Claim(task, target_id, token=row.token, attempt=row.attempts)
 
 
+@cache
+def _claiming(task: Task) -> ReturningUpdate[int, int]:
+    """One UPDATE a task, made once: making it takes longer than running it, and on SQLite all other writers wait."""
+    stage = STAGES[task]
+    table = stage.table
+    now = bindparam("now", type_=UtcDateTime)
+    statement = (
+        update(table)
+        .where(
+            col(table.id) == bindparam("target"),
+            col(table.state).in_({stage.waiting, stage.running}),
+            or_(col(table.lease_until).is_(None), col(table.lease_until) < now),
+            or_(col(table.not_before).is_(None), col(table.not_before) <= now),
+            col(table.attempts) < bindparam("most"),
+        )
+        .values(
+            state=stage.running,
+            token=col(table.token) + 1,
+            attempts=col(table.attempts) + 1,
+            lease_until=bindparam("until", type_=UtcDateTime),
+        )
+    )
+    if table is SpanWork:
+        statement = statement.where(_job_is_analyzed())
+    returning = statement.returning(col(table.token), col(table.attempts))
+    return returning.execution_options(synchronize_session=False)
+
+
 def claim_next(
     session: Session, tasks: Sequence[Task], *, lease_s: float, max_attempts: int, woken: bool = False
 ) -> Claim | None:
@@ -123,11 +133,12 @@ def claim_next(
     Of units that are equally urgent, those of the task named first go first. `woken`: a wake-up led here. If the unit
     taken is one whose own was not sent yet, and now never will be, some other unit goes short: one is owed anew.
     """
-    now = clock(session)
+    known = {"now": clock(session), "most": max_attempts}
     heads = [
         (head.priority, number, head.turn, head.id, task)
         for number, task in enumerate(tasks)
-        for head in _heads(session, STAGES[task], now, max_attempts)
+        for query in _heads(task)
+        for head in session.execute(query, known)
     ]
     for _, _, _, target_id, task in sorted(heads):
         has_wakeup = outbox.is_sent(session, task, target_id)
@@ -139,9 +150,12 @@ def claim_next(
     return None
 
 
-def _heads(session: Session, stage: Stage, now: datetime, max_attempts: int) -> list[Claimable]:
-    """The first unit in line, and the first one whose worker was lost; none that another worker is just claiming."""
+@cache
+def _heads(task: Task) -> tuple[Select[str, int, int], ...]:
+    """Find the first unit in line, and the first whose worker was lost; none that another worker is just claiming."""
+    stage = STAGES[task]
     table = stage.table
+    now = bindparam("now", type_=UtcDateTime)
     runnable = (
         (
             col(table.state) == stage.waiting,
@@ -150,14 +164,14 @@ def _heads(session: Session, stage: Stage, now: datetime, max_attempts: int) -> 
         ),
         (col(table.state) == stage.running, col(table.lease_until) < now),
     )
-    found: list[Claimable] = []
+    found = []
     for where in runnable:
-        query = select(table).where(*where, col(table.attempts) < max_attempts)
+        query = select(table.id, table.priority, table.turn).where(*where, col(table.attempts) < bindparam("most"))
         if table is SpanWork:
             query = query.where(_job_is_analyzed())
         first = query.order_by(col(table.priority), col(table.turn), col(table.id)).limit(1)
-        found += session.exec(first.with_for_update(skip_locked=True, of=table)).all()
-    return found
+        found.append(first.with_for_update(skip_locked=True, of=table))
+    return tuple(found)
 
 
 def _job_is_analyzed() -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from sqlmodel import Session
 
@@ -35,21 +36,17 @@ class Wishes:
     webhook_url: str | None = None
 
 
+NO_WISHES: Final = Wishes()
+
+
 def accept(
-    session: Session, *, video_id: str, tenant_id: str, actor: str, blob: StoredBlob, wishes: Wishes | None = None
+    session: Session, *, video_id: str, tenant_id: str, actor: str, blob: StoredBlob, wishes: Wishes = NO_WISHES
 ) -> Job:
     """A stored upload becomes a video, a job and a wake-up; after the commit it can be answered 202."""
-    job = _enter(
-        session,
-        video_id=video_id,
-        tenant_id=tenant_id,
-        wishes=wishes or Wishes(),
-        size_bytes=blob.size_bytes,
-        state=JobState.QUEUED,
-        blob=blob,
-    )
+    video = _video(video_id, tenant_id, wishes, blob.size_bytes)
+    video.sha256, video.blob = blob.sha256, blob.key
+    job = _enter(session, video, wishes, JobState.QUEUED)
     session.add(Audit(tenant_id=tenant_id, actor=actor, event="video.accepted", target_id=video_id))
-    _queue(session, job)
     return job
 
 
@@ -61,21 +58,14 @@ def begin_upload(
     actor: str,
     size_bytes: int,
     patience_s: float,
-    wishes: Wishes | None = None,
+    wishes: Wishes = NO_WISHES,
 ) -> Job:
     """A video whose bytes are still to come: it expires unless all are here in `patience_s`.
 
     What is wished for as `deadline_s` begins with the last byte, and is to be given to `uploaded` then.
     """
-    job = _enter(
-        session,
-        video_id=video_id,
-        tenant_id=tenant_id,
-        wishes=wishes or Wishes(),
-        size_bytes=size_bytes,
-        state=JobState.UPLOADING,
-        blob=None,
-    )
+    video = _video(video_id, tenant_id, wishes, size_bytes)
+    job = _enter(session, video, wishes, JobState.UPLOADING)
     job.deadline_at = clock(session) + timedelta(seconds=patience_s)
     session.add(Audit(tenant_id=tenant_id, actor=actor, event="upload.begun", target_id=video_id))
     return job
@@ -91,38 +81,32 @@ def uploaded(session: Session, job: Job, *, actor: str, blob: StoredBlob, deadli
     _queue(session, job)
 
 
-def _enter(
-    session: Session,
-    *,
-    video_id: str,
-    tenant_id: str,
-    wishes: Wishes,
-    size_bytes: int,
-    state: JobState,
-    blob: StoredBlob | None,
-) -> Job:
-    session.add(
-        Video(
-            id=video_id,
-            tenant_id=tenant_id,
-            client_id=wishes.client_id,
-            filename=wishes.filename,
-            sha256=blob.sha256 if blob else "",
-            size_bytes=size_bytes,
-            blob=blob.key if blob else None,
-        )
+def _video(video_id: str, tenant_id: str, wishes: Wishes, size_bytes: int) -> Video:
+    return Video(
+        id=video_id,
+        tenant_id=tenant_id,
+        client_id=wishes.client_id,
+        filename=wishes.filename,
+        sha256="",
+        size_bytes=size_bytes,
     )
+
+
+def _enter(session: Session, video: Video, wishes: Wishes, state: JobState) -> Job:
+    session.add(video)
     session.flush()
     deadline_at = None if wishes.deadline_s is None else clock(session) + timedelta(seconds=wishes.deadline_s)
     job = Job(
-        tenant_id=tenant_id,
-        video_id=video_id,
+        tenant_id=video.tenant_id,
+        video_id=video.id,
         pipeline_version=PIPELINE_VERSION,
         state=state.value,
         priority=wishes.priority.rank,
         deadline_at=deadline_at,
         webhook_url=wishes.webhook_url,
     )
+    if state is JobState.QUEUED:
+        _queue(session, job)  # before it stands in the line itself, so that nothing is written twice
     session.add(job)
     events.state_told(session, job)
     return job

@@ -12,16 +12,30 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, func, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, update
 from sqlmodel import Session, col, select
 
 from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
+from vidlm.store.columns import UtcDateTime
 from vidlm.store.engine import clock
 from vidlm.store.ledger import Outbox
 
 BATCH: Final = 200
 GRACE_S: Final = 10.0
 """A wake-up younger than this may be between the broker and its claim, and is not taken for lost."""
+
+
+_ITS: Final = (col(Outbox.task) == bindparam("of_task")) & (col(Outbox.target_id) == bindparam("of_target"))
+_QUIETLY: Final = {"synchronize_session": False}  # nobody holds a unit's row as an object while it is changed here
+# said in every transaction of a worker, so made once: making them takes longer than running them
+_IS_SENT: Final = select(Outbox.id).where(_ITS, col(Outbox.sent_at).is_not(None))
+_SETTLE: Final = delete(Outbox).where(_ITS).execution_options(**_QUIETLY)
+_POSTPONE: Final = (
+    update(Outbox)
+    .where(_ITS)
+    .values(due_at=bindparam("until", type_=UtcDateTime), sent_at=None)
+    .execution_options(**_QUIETLY)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +54,12 @@ def owe(session: Session, task: Task, target_id: str, tenant_id: str) -> None:
 
 def postpone(session: Session, task: Task, target_id: str, until: datetime) -> None:
     """Wake somebody at `until`, unless it is postponed again or settled before."""
-    session.exec(update(Outbox).where(_is(task, target_id)).values(due_at=until, sent_at=None))
+    session.execute(_POSTPONE, {"of_task": task.value, "of_target": target_id, "until": until})
 
 
 def is_sent(session: Session, task: Task, target_id: str) -> bool:
     """Whether a wake-up for this unit is in the broker, as far as we know."""
-    return (
-        session.exec(select(Outbox.id).where(_is(task, target_id), col(Outbox.sent_at).is_not(None))).first()
-        is not None
-    )
+    return session.execute(_IS_SENT, {"of_task": task.value, "of_target": target_id}).first() is not None
 
 
 def owe_again(session: Session, tasks: Sequence[Task]) -> None:
@@ -62,7 +73,7 @@ def owe_again(session: Session, tasks: Sequence[Task]) -> None:
 
 def settle(session: Session, task: Task, target_id: str) -> None:
     """The unit has ended: nothing is owed any more."""
-    session.exec(delete(Outbox).where(_is(task, target_id)))
+    session.execute(_SETTLE, {"of_task": task.value, "of_target": target_id})
 
 
 def settle_all(session: Session, target_ids: Iterable[str]) -> None:
@@ -125,10 +136,6 @@ def waits_since(session: Session, queues: Sequence[Queue], seconds: float) -> bo
     before = clock(session) - timedelta(seconds=seconds)
     query = select(Outbox.id).where(col(Outbox.task).in_(tasks_of(*queues)), col(Outbox.sent_at) < before)
     return session.exec(query.limit(1)).first() is not None
-
-
-def _is(task: Task, target_id: str) -> ColumnElement[bool]:
-    return (col(Outbox.task) == task.value) & (col(Outbox.target_id) == target_id)
 
 
 def _unsent(now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -11,8 +11,9 @@ one that still waits, and never before the head of the line. Turns start anew wh
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 
-from sqlalchemy import func
+from sqlalchemy import Select, bindparam, func
 from sqlmodel import Session, col, select
 
 from vidlm.store.tables import Claimable
@@ -20,7 +21,18 @@ from vidlm.store.tables import Claimable
 
 def next_turn(session: Session, table: type[Claimable], waiting: Collection[str], tenant_id: str, priority: int) -> int:
     """The turn of one more unit of `tenant_id`; `waiting` are the states in which units of `table` wait."""
-    in_line = (col(table.state).in_(waiting), col(table.priority) == priority)
-    head = session.exec(select(func.min(table.turn)).where(*in_line)).one()
-    own_last = session.exec(select(func.max(table.turn)).where(*in_line, col(table.tenant_id) == tenant_id)).one()
+    known = {"waiting": list(waiting), "priority": priority, "tenant_id": tenant_id}
+    head, own_last = session.execute(_line(table), known).one()
     return max(head if head is not None else 1, own_last + 1 if own_last is not None else 1)
+
+
+@cache
+def _line(table: type[Claimable]) -> Select[int | None, int | None]:
+    """Finds the first turn of all in a line and the last of one tenant, each by an index of its own."""
+    in_line = (
+        col(table.state).in_(bindparam("waiting", expanding=True)),
+        col(table.priority) == bindparam("priority"),
+    )
+    head = select(func.min(table.turn)).where(*in_line)
+    own_last = select(func.max(table.turn)).where(*in_line, col(table.tenant_id) == bindparam("tenant_id"))
+    return select(head.scalar_subquery(), own_last.scalar_subquery())

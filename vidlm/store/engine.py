@@ -4,11 +4,16 @@ Knows connections, transactions, migrations and the clock; knows no table's mean
 
 SQLite: WAL, synchronous=FULL, foreign keys, five seconds' patience for a lock. A writing transaction takes its lock
 when it begins (BEGIN IMMEDIATE): one that starts as a reader and then writes fails when somebody wrote in between.
+Writers of one process stand in line for it, and processes ask for it every millisecond or so: SQLite's own busy handler
+sleeps for up to a tenth of a second at a time, and whoever sleeps is overtaken.
 """
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,13 +26,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, TimeoutError
 from sqlmodel import Session
 
 from vidlm.errors import SettingsError, StorageError
 
 _MIGRATION_LOCK = 0x76_69_64_6C_6D  # any constant that every vidlm process agrees on
-_SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
+_PATIENCE_S = 5.0
+_ASK_AGAIN_S = (0.0005, 0.002)
+_BUSY_TIMEOUT = f"PRAGMA busy_timeout={1000 * _PATIENCE_S:.0f}"
+_SQLITE_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", _BUSY_TIMEOUT)
 
 
 class Database:
@@ -36,6 +44,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         self._writer = self._engine.execution_options(vidlm_writes=True)
+        self._line = threading.Lock() if self._engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -45,9 +54,18 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in ONE transaction, committed at the end, rolled back by any exception. Rows stay readable."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
-            yield session
+        """A session in ONE transaction, committed at the end, rolled back by any exception. Rows stay readable.
+
+        A thread holds one at a time. Raises SQLAlchemy's errors; its `TimeoutError` where others write for too long.
+        """
+        if self._line is not None and not self._line.acquire(timeout=_PATIENCE_S):
+            raise TimeoutError(f"others have been writing for {_PATIENCE_S:.0f} s")
+        try:
+            with Session(self._writer, expire_on_commit=False) as session, session.begin():
+                yield session
+        finally:
+            if self._line is not None:
+                self._line.release()
 
     def is_migrated(self) -> bool:
         """Whether the schema is the newest this code knows. Raises SQLAlchemy's errors while the database is away."""
@@ -131,14 +149,37 @@ def _open_sqlite(url: str) -> Engine:
     def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
         for pragma in _SQLITE_PRAGMAS[::-1]:  # patience first: turning WAL on may have to wait
-            connection.execute(f"PRAGMA {pragma}")
+            connection.execute(pragma)
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("vidlm_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("vidlm_writes", False):
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _begin_writing(connection: Connection) -> None:
+    """BEGIN IMMEDIATE, asked for again and again while another process writes."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    until_s = time.monotonic() + _PATIENCE_S
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while time.monotonic() < until_s:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # the rest of the code says which kind of busy
+                    break
+                time.sleep(random.uniform(*_ASK_AGAIN_S))
+            else:
+                return
+    finally:
+        driver.execute(_BUSY_TIMEOUT)
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails as SQLAlchemy's errors do
 
 
 def alembic_config(connection: Connection | None = None) -> Config:

@@ -6,12 +6,17 @@ A key is 256 random bits, so a plain fast hash is enough: there is nothing to gu
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Final
 
-from sqlmodel import Session, select
+from sqlalchemy import bindparam
+from sqlmodel import Session, col, select
 
 from vidlm.store.tables import DEFAULT_TENANT, ApiKey
 
 PREFIX = "vk_"
+
+_CALLER: Final = select(ApiKey.tenant_id, ApiKey.id).where(col(ApiKey.key_sha256) == bindparam("digest"))
+"""Asked by every request: made once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,8 @@ def any_key(session: Session) -> bool:
 
 def find_caller(session: Session, key: str) -> Caller | None:
     """Whose key this is, or None."""
-    row = session.exec(select(ApiKey).where(ApiKey.key_sha256 == _digest(key))).first()
-    return Caller(row.tenant_id, row.id) if row else None
+    row = session.execute(_CALLER, {"digest": _digest(key)}).first()
+    return Caller(*row) if row else None
 
 
 def _digest(key: str) -> str:

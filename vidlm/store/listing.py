@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, select, union_all
 from sqlmodel import Session, col
 
 from vidlm.domain import Action, JobState, Priority
-from vidlm.store.queries import VideoStatus, status_of, statuses
+from vidlm.store.queries import STATUSES, VideoStatus, status_of
 from vidlm.store.tables import FlagRow, Job, Video
 
 ID_SLACK_S: Final = 600.0
@@ -57,7 +57,8 @@ def list_videos(session: Session, tenant_id: str, filters: Filters, page: Page) 
     table, values = _driver(filters)
     entries = (_entries(table, [col(table.tenant_id) == tenant_id, value], filters, page) for value in values)
     found = union_all(*entries).subquery()
-    rows = session.execute(statuses(tenant_id).join(found, found.c.id == col(Video.id))).all()
+    query = STATUSES.join(found, found.c.id == col(Video.id))
+    rows = session.execute(query, {"tenant_id": tenant_id}).all()
     listed = sorted((status_of(row) for row in rows), key=lambda status: status.id, reverse=page.newest_first)
     return listed[: page.limit]
 
