@@ -128,6 +128,7 @@ ANALYSIS: Final[dict[str, Any]] = {
             "start_s": 0.0,
             "end_s": 6.0,
             "score": 0.912345,
+            "mean_score": 0.80,
             "severity": "low",
             "action": "review",
             "evidence": [{"time_s": 2.0, "thumbnail": None}],
@@ -178,7 +179,25 @@ POLICIES: Final[dict[str, Any]] = {
             "severity": "low",
             "review_threshold": 0.5,
             "block_threshold": 1.01,
+            "keep_threshold": 0.4,
+            "min_duration_s": 1.0,
+            "labels": {"aws": "Weapons", "llava_guard": "O6"},
             "enabled": True,
+        }
+    ],
+}
+
+LABELS: Final[dict[str, Any]] = {
+    "scheme": "aws",
+    "labels": [
+        {
+            "id": "Weapons",
+            "title": "Weapons",
+            "parents": ["Violence"],
+            "policy_id": "weapons.shown",
+            "start_s": 4.0,
+            "end_s": 8.0,
+            "confidence": 0.91,
         }
     ],
 }

@@ -15,7 +15,7 @@ from api import problems, tus
 from api.deps import Service
 from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
-from api.routes import control, deliveries, events, pictures, questions, service, uploads, videos, webhooks
+from api.routes import control, deliveries, events, pictures, policies, questions, service, uploads, videos, webhooks
 from api.shedding import Shedding
 from vidlm.config import Settings, load_settings
 from vidlm.jobs.forecast import Forecast
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.forecast = Forecast()
     app.state.followers = Followers(parts.database, app.state.forecast)
     problems.install(app)
-    for part in (videos, events, uploads, control, pictures, questions, deliveries, webhooks, service):
+    for part in (videos, events, uploads, control, pictures, questions, policies, deliveries, webhooks, service):
         app.include_router(part.router)
     _describe_problems(app)
     app.add_middleware(BodyLimit, streamed=_takes_files)

@@ -97,6 +97,6 @@ def analysis(segments: int = 2) -> Analysis:
         coverage=Coverage(5.0 * segments, 5.0 * segments),
         segments=tuple(segment(index) for index in range(segments)),
         summary=Summary("all of it", (), (0,)),
-        flags=(Flag("a.b", 0.0, 5.0, 0.75, Severity.LOW, Action.REVIEW, (Evidence(0.0),)),),
+        flags=(Flag("a.b", 0.0, 5.0, 0.75, 0.5, Severity.LOW, Action.REVIEW, (Evidence(0.0),)),),
         verdict=Verdict(Action.REVIEW, "a.b"),
     )

@@ -155,8 +155,11 @@ class Policy:
     blocked: str
     allowed: str
     severity: Severity
-    review_threshold: float  # score >= this -> review
+    review_threshold: float  # score >= this -> a flag, for review
     block_threshold: float  # score >= this -> block; above 1 means never by itself
+    keep_threshold: float  # a flag goes on, both ways, while score >= this; at most review_threshold
+    min_duration_s: float = 0.0  # a shorter flag is none, unless it would block
+    labels: dict[str, str] = field(default_factory=dict)  # what other taxonomies call it, by their names
     enabled: bool = True
 
 
@@ -182,12 +185,13 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A policy that holds over `[start_s, end_s)`; `score` is the peak over the segments that were merged."""
+    """A policy that holds over `[start_s, end_s)`, the segments that were merged."""
 
     policy_id: str
     start_s: float
     end_s: float
-    score: float
+    score: float  # the highest of a segment
+    mean_score: float  # over time
     severity: Severity
     action: Action
     evidence: tuple[Evidence, ...]

@@ -1,4 +1,4 @@
-"""The service itself: is it alive, can it work, which policies does it score."""
+"""The service itself: is it alive, can it work."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import examples
-from api.deps import CallerDep, ServiceDep
-from api.problems import ProblemError, documented, documented_problem
-from api.schemas import HealthOut, PoliciesOut, PolicyOut
-from vidlm.domain import to_document
+from api.deps import ServiceDep
+from api.problems import ProblemError, documented_problem
+from api.schemas import HealthOut
 from vidlm.jobs import presence
 from vidlm.queue import ping
 
@@ -45,19 +44,6 @@ def readyz(service: ServiceDep) -> HealthOut:
         said = "; ".join(f"{name}: {state}" for name, state in checks.items() if state != "ok")
         raise ProblemError(503, "not_ready", said, headers={"Retry-After": "2"}, checks=checks)
     return HealthOut(status="ready")
-
-
-@router.get(
-    "/v1/policies",
-    tags=["policies"],
-    response_model=PoliciesOut,
-    responses=documented({200: examples.shown("The policies in force", examples.POLICIES)}),
-)
-def get_policies(service: ServiceDep, caller: CallerDep) -> PoliciesOut:
-    """The policies that every video is scored with."""
-    del caller  # any tenant's key will do
-    policies = [PolicyOut(**to_document(policy)) for policy in service.policies.policies]
-    return PoliciesOut(version=service.policies.version, policies=policies)
 
 
 def _database_state(service: ServiceDep) -> str:

@@ -46,6 +46,7 @@ BODIES = {
 
 def filled(path: str, video_id: str, question_id: str, webhook_id: str = "whk_1", delivery_id: str = "dlv_1") -> str:
     path = path.replace("{webhook_id}", webhook_id).replace("{delivery_id}", delivery_id)
+    path += "?scheme=aws" if path.endswith("/labels") else ""
     return path.replace("{video_id}", video_id).replace("{question_id}", question_id).replace("{number}", "0")
 
 

@@ -1,7 +1,6 @@
 """Scores -> flags -> verdict: runs merge, the peak decides, and nothing unseen is ever allowed."""
 
 import dataclasses
-import itertools
 import math
 
 import pytest
@@ -12,8 +11,8 @@ from vidlm.domain import Action, Coverage, Flag, Gap, Policy, Segment, Severity
 from vidlm.moderation.flags import EVIDENCE_FRAMES, decide, flags_from_scores
 from vidlm.moderation.policies import NEVER, PolicySet
 
-FIGHT = Policy("violence.fight", "Fight", "violence", "a fight", "dancing", Severity.MEDIUM, 0.5, 0.95)
-KNIFE = Policy("weapons.shown", "Weapon shown", "weapons", "a knife", "a tool", Severity.LOW, 0.6, NEVER)
+FIGHT = Policy("violence.fight", "Fight", "violence", "a fight", "dancing", Severity.MEDIUM, 0.5, 0.95, 0.4)
+KNIFE = Policy("weapons.shown", "Weapon shown", "weapons", "a knife", "a tool", Severity.LOW, 0.6, NEVER, 0.6)
 POLICIES = PolicySet("test", (FIGHT, KNIFE))
 
 
@@ -98,16 +97,44 @@ SCORES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_s
 
 
 @given(SCORES)
-def test_flags_cover_exactly_the_segments_over_the_threshold(scores: list[tuple[float, float]]) -> None:
+def test_flags_are_the_runs_over_keep_that_reach_review(scores: list[tuple[float, float]]) -> None:
     segments = segments_of(*scores)
     flags = flags_from_scores(segments, POLICIES)
     for policy in POLICIES.policies:
         own = [flag for flag in flags if flag.policy_id == policy.id]
         for segment in segments:
+            score = segment.scores[policy.id]
             covering = [flag for flag in own if flag.start_s <= segment.start_s and segment.end_s <= flag.end_s]
-            assert len(covering) == (segment.scores[policy.id] >= policy.review_threshold)
-        for before, after in itertools.pairwise(own):
-            assert before.end_s < after.start_s  # neighbours would have merged
+            assert len(covering) <= (score >= policy.keep_threshold)
+            assert len(covering) >= (score >= policy.review_threshold)
+            touching = [flag for flag in own if segment.end_s == flag.start_s or segment.start_s == flag.end_s]
+            assert not (touching and score >= policy.keep_threshold)  # a flag takes in all that it may
+        assert all(flag.score >= policy.review_threshold for flag in own)
+
+
+def test_a_score_that_wavers_makes_one_flag() -> None:
+    wavering = segments_of((0.45, 0), (0.6, 0), (0.42, 0), (0.55, 0), (0.39, 0), (0.45, 0))
+    (flag,) = flags_from_scores(wavering, POLICIES)
+    assert (flag.start_s, flag.end_s, flag.score) == (0.0, 8.0, 0.6)
+    assert flag.mean_score == pytest.approx((0.45 + 0.6 + 0.42 + 0.55) / 4)
+
+
+def test_the_mean_is_over_time() -> None:
+    long, short = segments_of((0.9, 0), (0.5, 0))
+    short = dataclasses.replace(short, end_s=short.start_s + 0.5)
+    (flag,) = flags_from_scores((long, short), POLICIES)
+    assert flag.mean_score == pytest.approx((0.9 * 2 + 0.5 * 0.5) / 2.5)
+
+
+@pytest.mark.parametrize(
+    ("peak", "seconds", "flagged"), [(0.6, 2.0, False), (0.6, 4.0, True), (0.94, 2.0, False), (0.95, 2.0, True)]
+)
+def test_what_is_too_short_is_no_flag_unless_it_would_block(peak: float, seconds: float, flagged: bool) -> None:
+    patient = PolicySet("patient", (dataclasses.replace(FIGHT, min_duration_s=4.0),))
+    segments = segments_of((0, 0), *[(peak, 0)] * int(seconds / 2), (0, 0))
+    assert bool(flags_from_scores(segments, patient)) is flagged
+    verdict = decide(flags_from_scores(segments, patient), seen(segments), segments, patient)
+    assert verdict.action is (Action.ALLOW if not flagged else Action.BLOCK if peak >= 0.95 else Action.REVIEW)
 
 
 @given(SCORES)
@@ -116,6 +143,7 @@ def test_a_flag_carries_its_peak_and_frames_from_inside(scores: list[tuple[float
     for flag in flags_from_scores(segments, POLICIES):
         inside = [s for s in segments if flag.start_s <= s.start_s < flag.end_s]
         assert flag.score == max(s.scores[flag.policy_id] for s in inside)
+        assert min(s.scores[flag.policy_id] for s in inside) <= flag.mean_score + 1e-12 <= flag.score + 2e-12
         assert 0 < len(flag.evidence) <= EVIDENCE_FRAMES
         assert all(flag.start_s <= evidence.time_s < flag.end_s for evidence in flag.evidence)
 

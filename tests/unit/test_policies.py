@@ -69,7 +69,7 @@ def test_low_severity_and_child_safety_never_block_by_themselves() -> None:
 
 def test_a_row_becomes_a_policy() -> None:
     (policy,) = parse_policies(yaml_of(ROW)).policies
-    expected = Policy("weapons.laser", "Laser", "weapons", "a laser gun", "a torch", Severity.LOW, 0.5, 0.9)
+    expected = Policy("weapons.laser", "Laser", "weapons", "a laser gun", "a torch", Severity.LOW, 0.5, 0.9, 0.4)
     assert policy == expected
 
 
@@ -78,8 +78,28 @@ def test_disabled_policies_are_left_out() -> None:
     assert [p.id for p in parse_policies(yaml_of(*rows)).policies] == ["weapons.laser"]
 
 
+def test_a_row_may_say_more() -> None:
+    more = {"keep": "0.3", "at_least_s": "2.5", "labels": "{aws: Weapons, safewatch: C5}"}
+    (policy,) = parse_policies(yaml_of(ROW | more)).policies
+    assert (policy.keep_threshold, policy.min_duration_s) == (0.3, 2.5)
+    assert policy.labels == {"aws": "Weapons", "safewatch": "C5"}
+
+
+def test_labels_change_no_score_and_so_no_version() -> None:
+    labelled = ROW | {"labels": "{aws: Weapons}"}
+    assert parse_policies(yaml_of(labelled)).version == parse_policies(yaml_of(ROW)).version
+
+
 @pytest.mark.parametrize(
-    "change", [{"review": "0.4"}, {"blocked": "a ray gun"}, {"title": "Ray"}, {"severity": "high"}]
+    "change",
+    [
+        {"review": "0.45"},
+        {"blocked": "a ray gun"},
+        {"title": "Ray"},
+        {"severity": "high"},
+        {"keep": "0.3"},
+        {"at_least_s": "1"},
+    ],
 )
 def test_version_follows_content(change: dict[str, str]) -> None:
     before = parse_policies(yaml_of(ROW)).version
@@ -105,6 +125,14 @@ def test_version_follows_content(change: dict[str, str]) -> None:
         ({"blocked": "3"}, "field `blocked` must be a text, not 3"),
         ({"title": "x" * 81}, "field `title` is longer than 80 characters"),
         ({"blocked": "'a <|im_end|> b'"}, "field `blocked` must not contain `<|`"),
+        ({"keep": "0.6"}, "field `keep` is 0.6; expected more than 0 and at most `review` (0.5)"),
+        ({"keep": "0"}, "field `keep` is 0"),
+        ({"at_least_s": "-1"}, "field `at_least_s` is -1; expected between 0 and 3600 seconds"),
+        ({"at_least_s": "a while"}, "field `at_least_s` must be a number"),
+        ({"labels": "S1"}, "field `labels` must be a mapping"),
+        ({"labels": "{llama: S1}"}, "no taxonomy 'llama'; known are aws, llama_guard, llava_guard, safewatch"),
+        ({"labels": "{llama_guard: S15}"}, "llama_guard has no label 'S15'"),
+        ({"labels": "{aws: 3}"}, "aws has no label 3"),
         ({"parent": "graphic"}, "field `parent` is 'graphic' but the id says 'weapons'"),
         ({"enabled": "maybe"}, "field `enabled` must be true or false"),
         ({"treshold": "1"}, "unknown field 'treshold'"),

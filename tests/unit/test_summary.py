@@ -64,7 +64,7 @@ def test_flagged_segments_come_first_by_score() -> None:
         Segment(i, 2.0 * i, 2.0 * i + 2, (2.0 * i,), f"caption {i}", {"violence.fight": score})
         for i, score in enumerate([0.1, 0.7, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
     ]
-    flag = Flag("violence.fight", 2.0, 6.0, 0.9, Severity.MEDIUM, Action.REVIEW, ())
+    flag = Flag("violence.fight", 2.0, 6.0, 0.9, 0.8, Severity.MEDIUM, Action.REVIEW, ())
     assert pick_highlights(segments, [flag])[:2] == (2, 1)
 
 

@@ -1,8 +1,12 @@
 """From scores to flags to a verdict. Numbers in, decisions out: nothing here is read, stored or asked.
 
-    segments       |  0  |  1  |  2  |  3  |  4  |
-    score          | .1  | .7  | .9  | .2  | .6  |        review = .5, block = .95
-    flags                [  peak .9  )     [ .6  )        two runs, two flags, each `review`
+    segments       |  0  |  1  |  2  |  3  |  4  |  5  |
+    score          | .1  | .4  | .9  | .45 | .2  | .6  |     review = .5, keep = .4, block = .95
+    flags                [     peak .9     )     [ .6  )     two runs, two flags, each `review`
+
+Two thresholds keep a score that wavers around one of them from cutting a flag into pieces (hysteresis, as Canny, 1986,
+follows edges): a flag needs a segment at `review` and takes in all its neighbours at `keep`. What is shorter than the
+policy asks for is no flag, so that one odd moment does not make one, unless it would block.
 
 A flag's action comes from its peak: `block` at or above the policy's block threshold, else `review`. The verdict is the
 strongest action among the flags, and it fails closed: what was not seen or not scored never ends `allow`.
@@ -10,6 +14,7 @@ strongest action among the flags, and it fails closed: what was not seen or not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -23,7 +28,7 @@ _TOLERANCE_S: Final = 0.002  # times are rounded to a millisecond, each end by u
 
 
 def flags_from_scores(segments: Sequence[Segment], policies: PolicySet) -> tuple[Flag, ...]:
-    """One flag for each run of neighbouring segments whose score is at or above the policy's review threshold.
+    """One flag for each run of neighbours that a policy's thresholds make one.
 
     `segments` are in order of time. Flags come in order of start, then of the policies.
     """
@@ -48,10 +53,19 @@ def decide(flags: Sequence[Flag], coverage: Coverage, segments: Sequence[Segment
 
 
 def _runs(segments: Sequence[Segment], policy: Policy) -> Iterator[list[Segment]]:
-    """Maximal runs of neighbours over the review threshold; a missing score ends a run, and so does a hole in time."""
+    """The runs of `_kept` that are a flag."""
+    for run in _kept(segments, policy):
+        peak = max(segment.scores[policy.id] for segment in run)
+        lasts = run[-1].end_s - run[0].start_s >= policy.min_duration_s - _TOLERANCE_S
+        if peak >= policy.block_threshold or (peak >= policy.review_threshold and lasts):
+            yield run
+
+
+def _kept(segments: Sequence[Segment], policy: Policy) -> Iterator[list[Segment]]:
+    """Maximal runs of neighbours over the keep threshold; a missing score ends a run, and so does a hole in time."""
     run: list[Segment] = []
     for segment in segments:
-        over = segment.scores.get(policy.id, 0.0) >= policy.review_threshold
+        over = segment.scores.get(policy.id, 0.0) >= policy.keep_threshold
         neighbour = not run or segment.start_s - run[-1].end_s <= _TOLERANCE_S
         if run and not (over and neighbour):
             yield run
@@ -65,11 +79,14 @@ def _runs(segments: Sequence[Segment], policy: Policy) -> Iterator[list[Segment]
 def _flag(policy: Policy, run: Sequence[Segment]) -> Flag:
     peak = max(run, key=lambda segment: segment.scores[policy.id])
     score = peak.scores[policy.id]
+    lengths_s = [segment.end_s - segment.start_s for segment in run]
+    weighted = math.fsum(s.scores[policy.id] * length_s for s, length_s in zip(run, lengths_s, strict=True))
     return Flag(
         policy_id=policy.id,
         start_s=run[0].start_s,
         end_s=run[-1].end_s,
         score=score,
+        mean_score=min(score, weighted / math.fsum(lengths_s)),
         severity=policy.severity,
         action=Action.BLOCK if score >= policy.block_threshold else Action.REVIEW,
         evidence=tuple(Evidence(time_s) for time_s in _spread(peak.frame_times_s, EVIDENCE_FRAMES)),

@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Container, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +18,18 @@ import yaml
 
 from vidlm.domain import Policy, Severity, to_document
 from vidlm.errors import PolicyError
+from vidlm.moderation.labels import LABELS, Scheme
 
 TAXONOMY: Final = Path(__file__).with_name("taxonomy.yaml")
 NEVER: Final = 1.01
 """The block threshold of a policy that never blocks by itself: no probability reaches it."""
 
+KEPT_SHARE: Final = 0.8
+"""Of the review threshold: where a policy says no other, a flag goes on while the score is at least so high."""
+
 _REQUIRED: Final = ("id", "title", "blocked", "severity", "review", "block")
-_OPTIONAL: Final = ("parent", "allowed", "enabled")
+_OPTIONAL: Final = ("parent", "allowed", "keep", "at_least_s", "labels", "enabled")
+_MAX_DURATION_S: Final = 3600.0
 _ID: Final = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _MAX_CHARS: Final = {"title": 80, "blocked": 300, "allowed": 300}
 _MAX_FILE_BYTES: Final = 1_000_000
@@ -86,7 +91,8 @@ def policy_set(policies: tuple[Policy, ...]) -> PolicySet:
     enabled = tuple(policy for policy in policies if policy.enabled)
     if not enabled:
         raise PolicyError("no policy is enabled")
-    canonical = json.dumps([to_document(policy) for policy in enabled], sort_keys=True, ensure_ascii=False)
+    unlabelled = [to_document(replace(policy, labels={})) for policy in enabled]  # labels change no decision
+    canonical = json.dumps(unlabelled, sort_keys=True, ensure_ascii=False)
     return PolicySet(hashlib.sha256(canonical.encode()).hexdigest()[:12], enabled)
 
 
@@ -134,6 +140,9 @@ def _policy(row: Any, number: int) -> Policy:
         severity=_severity(row["severity"], name),
         review_threshold=review,
         block_threshold=block,
+        keep_threshold=_keep(row, review, name),
+        min_duration_s=_min_duration(row, name),
+        labels=_labels(row, name),
         enabled=enabled,
     )
 
@@ -172,6 +181,37 @@ def _thresholds(row: Mapping[str, Any], name: str) -> tuple[float, float]:
             f"{name}: field `review` ({review:g}) is above `block` ({block:g}), so nothing would be reviewed"
         )
     return review, block
+
+
+def _keep(row: Mapping[str, Any], review: float, name: str) -> float:
+    if row.get("keep") is None:
+        return KEPT_SHARE * review
+    keep = _number(row["keep"], "keep", name)
+    if not 0 < keep <= review:
+        raise PolicyError(f"{name}: field `keep` is {keep:g}; expected more than 0 and at most `review` ({review:g})")
+    return keep
+
+
+def _min_duration(row: Mapping[str, Any], name: str) -> float:
+    seconds = _number(row.get("at_least_s", 0), "at_least_s", name)
+    if not 0 <= seconds <= _MAX_DURATION_S:
+        raise PolicyError(
+            f"{name}: field `at_least_s` is {seconds:g}; expected between 0 and {_MAX_DURATION_S:g} seconds"
+        )
+    return seconds
+
+
+def _labels(row: Mapping[str, Any], name: str) -> dict[str, str]:
+    """What other taxonomies call it, each label one that the taxonomy has."""
+    given = row.get("labels") or {}
+    if not isinstance(given, dict):
+        raise PolicyError(f"{name}: field `labels` must be a mapping such as `{{llama_guard: S1}}`")
+    for scheme, label in given.items():
+        if scheme not in list(Scheme):
+            raise PolicyError(f"{name}: field `labels`: no taxonomy {_shown(scheme)}; known are {', '.join(Scheme)}")
+        if not isinstance(label, str) or label not in LABELS[Scheme(scheme)]:
+            raise PolicyError(f"{name}: field `labels`: {scheme} has no label {_shown(label)}")
+    return {str(scheme): str(label) for scheme, label in given.items()}
 
 
 def _number(value: Any, key: str, name: str, *, words: str = "") -> float:

@@ -5,6 +5,7 @@ Every question that comes from outside names a tenant, and another tenant's rows
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +15,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
 from vidlm.domain import JobState, Segment, WorkState
-from vidlm.store.tables import AnalysisRow, Job, Question, SegmentRow, Video
+from vidlm.store.tables import AnalysisRow, FlagRow, Job, Question, SegmentRow, Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,12 @@ def job_of(session: Session, video_id: str, *, lock: bool = False) -> Job:
     """The job of a video that exists; with `lock`, nobody else changes it before the transaction ends."""
     query = select(Job).where(Job.video_id == video_id)
     return session.exec(query.with_for_update() if lock else query).one()
+
+
+def flags_of(session: Session, job_id: str) -> Sequence[FlagRow]:
+    """What was flagged in a job's video, in order of time."""
+    ordered = (col(FlagRow.start_s), col(FlagRow.policy_id))
+    return session.exec(select(FlagRow).where(FlagRow.job_id == job_id).order_by(*ordered)).all()
 
 
 def segments_of(session: Session, job_id: str) -> list[Segment]:
