@@ -24,7 +24,7 @@ from vidlm.moderation.policies import PolicySet
 EVIDENCE_FRAMES: Final = 4
 """Frame times a flag points at, at most."""
 
-_TOLERANCE_S: Final = 0.002  # times are rounded to a millisecond, each end by up to half of one
+TOLERANCE_S: Final = 0.002  # times are rounded to a millisecond, each end by up to half of one
 
 
 def flags_from_scores(segments: Sequence[Segment], policies: PolicySet) -> tuple[Flag, ...]:
@@ -56,7 +56,7 @@ def _runs(segments: Sequence[Segment], policy: Policy) -> Iterator[list[Segment]
     """The runs of `_kept` that are a flag."""
     for run in _kept(segments, policy):
         peak = max(segment.scores[policy.id] for segment in run)
-        lasts = run[-1].end_s - run[0].start_s >= policy.min_duration_s - _TOLERANCE_S
+        lasts = run[-1].end_s - run[0].start_s >= policy.min_duration_s - TOLERANCE_S
         if peak >= policy.block_threshold or (peak >= policy.review_threshold and lasts):
             yield run
 
@@ -66,7 +66,7 @@ def _kept(segments: Sequence[Segment], policy: Policy) -> Iterator[list[Segment]
     run: list[Segment] = []
     for segment in segments:
         over = segment.scores.get(policy.id, 0.0) >= policy.keep_threshold
-        neighbour = not run or segment.start_s - run[-1].end_s <= _TOLERANCE_S
+        neighbour = not run or segment.start_s - run[-1].end_s <= TOLERANCE_S
         if run and not (over and neighbour):
             yield run
             run = []
@@ -106,7 +106,7 @@ def _why_not_cleared(coverage: Coverage, segments: Sequence[Segment], policies: 
         return "no part of the video was analysed."
     if not policies.policies:
         return "no policy was scored."
-    if coverage.partial or coverage.seconds_seen < coverage.seconds_total - _TOLERANCE_S:
+    if coverage.partial or coverage.seconds_seen < coverage.seconds_total - TOLERANCE_S:
         unseen_s = max(coverage.seconds_total - coverage.seconds_seen, 0.0)
         return f"{unseen_s:.1f} of {coverage.seconds_total:.1f} seconds were not seen."
     if not _tile(segments, coverage.seconds_total):
@@ -131,7 +131,7 @@ def _tile(segments: Sequence[Segment], total_s: float) -> bool:
     """Whether the segments follow one another from 0 to `total_s` without a hole or an overlap."""
     ends = [0.0, *(segment.end_s for segment in segments)]
     starts = [*(segment.start_s for segment in segments), total_s]
-    return all(abs(start_s - end_s) <= _TOLERANCE_S for end_s, start_s in zip(ends, starts, strict=True))
+    return all(abs(start_s - end_s) <= TOLERANCE_S for end_s, start_s in zip(ends, starts, strict=True))
 
 
 def _flagged(flags: Sequence[Flag], policies: PolicySet) -> str:
