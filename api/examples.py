@@ -167,41 +167,6 @@ QUESTION_READY: Final[dict[str, Any]] = QUESTION_QUEUED | {
     "toy_model": True,
 }
 
-POLICIES: Final[dict[str, Any]] = {
-    "version": "5b0c1d2e3f4a",
-    "policies": [
-        {
-            "id": "weapons.shown",
-            "title": "Weapon shown",
-            "parent": "weapons",
-            "blocked": "a gun, knife or other weapon that can be seen",
-            "allowed": "toys that are plainly toys, kitchen knives in use for cooking",
-            "severity": "low",
-            "review_threshold": 0.5,
-            "block_threshold": 1.01,
-            "keep_threshold": 0.4,
-            "min_duration_s": 1.0,
-            "labels": {"aws": "Weapons", "llava_guard": "O6"},
-            "enabled": True,
-        }
-    ],
-}
-
-LABELS: Final[dict[str, Any]] = {
-    "scheme": "aws",
-    "labels": [
-        {
-            "id": "Weapons",
-            "title": "Weapons",
-            "parents": ["Violence"],
-            "policy_id": "weapons.shown",
-            "start_s": 4.0,
-            "end_s": 8.0,
-            "confidence": 0.91,
-        }
-    ],
-}
-
 
 def shown(description: str, example: Any, media_type: str = "application/json") -> dict[str, Any]:
     """A response's entry in OpenAPI with its example."""

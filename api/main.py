@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.types import Scope
@@ -15,7 +16,19 @@ from api import problems, tus
 from api.deps import Service
 from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
-from api.routes import control, deliveries, events, pictures, policies, questions, service, uploads, videos, webhooks
+from api.routes import (
+    control,
+    deliveries,
+    events,
+    pictures,
+    policies,
+    policy_sets,
+    questions,
+    service,
+    uploads,
+    videos,
+    webhooks,
+)
 from api.shedding import Shedding
 from vidlm.config import Settings, load_settings
 from vidlm.jobs.forecast import Forecast
@@ -23,6 +36,20 @@ from vidlm.moderation.policies import load_policies
 from vidlm.queue import connect
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
+
+ROUTES: Final = (
+    videos,
+    events,
+    uploads,
+    control,
+    pictures,
+    questions,
+    policies,
+    policy_sets,
+    deliveries,
+    webhooks,
+    service,
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -53,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.forecast = Forecast()
     app.state.followers = Followers(parts.database, app.state.forecast)
     problems.install(app)
-    for part in (videos, events, uploads, control, pictures, questions, policies, deliveries, webhooks, service):
+    for part in ROUTES:
         app.include_router(part.router)
     _describe_problems(app)
     app.add_middleware(BodyLimit, streamed=_takes_files)

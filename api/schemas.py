@@ -7,9 +7,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from vidlm.domain import Action, JobState, Priority, Severity, WorkState
+from vidlm.domain import Action, JobState, Priority, WorkState
 from vidlm.jobs.progress import Progress, progress_of
-from vidlm.moderation.labels import Scheme
 from vidlm.store.queries import VideoStatus
 from vidlm.store.tables import Question
 
@@ -110,47 +109,6 @@ class QuestionOut(BaseModel):
     error: ErrorOut | None
     answer: dict[str, Any] | None
     toy_model: bool | None
-
-
-class PolicyOut(BaseModel):
-    id: str
-    title: str
-    parent: str
-    blocked: str
-    allowed: str
-    severity: Severity
-    review_threshold: float
-    block_threshold: float
-    keep_threshold: float = Field(description="A flag that has begun goes on while the score is at least so high.")
-    min_duration_s: float = Field(description="A shorter flag is none, unless it would block.")
-    labels: dict[str, str] = Field(description="What other taxonomies call it.")
-    enabled: bool
-
-
-class PoliciesOut(BaseModel):
-    """The policies every video is scored with, and the version results name."""
-
-    version: str
-    policies: list[PolicyOut]
-
-
-class LabelOut(BaseModel):
-    """One flag's `[start_s, end_s)` under a label of another taxonomy."""
-
-    id: str
-    title: str
-    parents: list[str] = Field(description="From the top of the taxonomy down to the label.")
-    policy_id: str
-    start_s: float
-    end_s: float
-    confidence: float
-
-
-class LabelsOut(BaseModel):
-    """A video's flags in the words of another taxonomy."""
-
-    scheme: Scheme
-    labels: list[LabelOut]
 
 
 class HealthOut(BaseModel):

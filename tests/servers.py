@@ -159,10 +159,12 @@ class PostgresServer:
         migrate(self._url("migrated"))
 
     def _wait(self) -> None:
-        for _ in range(600):
+        for _ in range(1200):
             with suppress(psycopg.OperationalError):
                 psycopg.connect(self._dsn("postgres")).close()
                 return
+            if self._process is not None and self._process.poll() is not None:
+                self._run()  # it does not start while a killed backend still holds the shared memory
             time.sleep(0.05)
         raise RuntimeError("PostgreSQL did not start")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from vidlm import audit_commands
 from vidlm.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 jobs = typer.Typer(help="Look into jobs, retry them, cancel them.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
+app.add_typer(audit_commands.app, name="audit")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the document and nothing else.")]
 Ids = Annotated[list[str], typer.Argument(help="Ids of videos or jobs.", show_default=False)]

@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     upload_patience_s: Annotated[
         float, Field(gt=0, description="Seconds a resumable upload may take before it expires.")
     ] = 24 * 3600.0
+    audit_anchor: Annotated[
+        Path | None,
+        Field(description="File, best on another machine, to which the sweeper adds the audit's heads once an hour."),
+    ] = None
     webhook_private: Annotated[
         bool, Field(description="Whether webhooks may go to private addresses, such as this machine's.")
     ] = False

@@ -12,8 +12,11 @@ from vidlm.errors import LeaseLost
 from vidlm.model.folder import locate
 from vidlm.model.preprocess import FrameGeometry
 from vidlm.moderation.policies import PolicySet, load_policies
+from vidlm.review import policy_sets
+from vidlm.review.policy_sets import InForce
 from vidlm.store.blobs import TOKENS, BlobStore
 from vidlm.store.engine import Database
+from vidlm.store.tables import Job
 
 if TYPE_CHECKING:
     from vidlm.jobs.claims import Claim
@@ -43,23 +46,35 @@ class Runtime:
         self._stop_at_s: float | None = None
         self._loading = threading.Lock()
         self._engine: Engine | None = None
+        self._recipes: dict[str, str] = {}  # by the policies' version: the model's files are looked at once
 
     @cached_property
-    def policies(self) -> PolicySet:
-        """The policies videos are scored with. Raises `PolicyError`."""
+    def own_policies(self) -> PolicySet:
+        """The policies for tenants that put none of their own in force. Raises `PolicyError`."""
         return load_policies(self.settings.policies)
+
+    def in_force(self, tenant_id: str) -> InForce:
+        """The policies that a video of this tenant is scored with from now on. Raises `PolicyError`."""
+        with self.database.read() as session:
+            return policy_sets.in_force(session, tenant_id, self.own_policies)
+
+    def pinned(self, job: Job) -> PolicySet:
+        """The policies that a prepared job is scored with, to its end. Raises `PolicyError`."""
+        with self.database.read() as session:
+            return policy_sets.pinned(session, job.policy_set_id, self.own_policies)
 
     @cached_property
     def geometry(self) -> FrameGeometry:
         """The model's frame sizes, from its small files alone: no torch. Raises `CheckpointError`."""
         return FrameGeometry.from_checkpoint(locate(self.settings.model_path, weights=False))
 
-    @cached_property
-    def recipe(self) -> str:
-        """What decides the results of this process, as a digest. Raises `CheckpointError`, `PolicyError`."""
+    def recipe(self, policies: PolicySet) -> str:
+        """What decides the results of this process under these policies, as a digest. Raises `CheckpointError`."""
         from vidlm.provenance import recipe  # noqa: PLC0415  not for the relay
 
-        return recipe(self.settings, self.policies)
+        if policies.version not in self._recipes:
+            self._recipes[policies.version] = recipe(self.settings, policies)
+        return self._recipes[policies.version]
 
     def engine(self) -> Engine:
         """The one engine of this process, made by whoever asks first. Raises `CheckpointError`."""

@@ -7,6 +7,7 @@ files of deleted videos                       -> gone, and seen to be gone
 what is older than it may become              -> gone, unless a legal hold keeps it
 uploads that broke off with their process     -> gone
 replies to old idempotency keys, workers that have long been silent    -> forgotten
+where the audit ends, once an hour            -> anchored outside the database, where a setting says so
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import redis
 import structlog
 from redis.exceptions import RedisError
 
+from vidlm.audit import anchors
 from vidlm.config import Settings
+from vidlm.errors import VidlmError
 from vidlm.jobs import control, disposal, idempotency, life, outbox, presence
 from vidlm.jobs.claims import attempts_of
 from vidlm.queue import CONSUME_ORDER, Task, waiting
@@ -62,6 +66,7 @@ def sweep_once(database: Database, blobs: BlobStore, broker: redis.Redis | None,
         lambda: _purge(database, blobs, quiet_s=2 * settings.lease_s),
         lambda: _enforce_ages(database, blobs, disposal.Ages.of(settings)),
         lambda: _forget(database, blobs, settings),
+        lambda: _anchor(database, settings.audit_anchor) if settings.audit_anchor is not None else None,
     ]
     failed: Exception | None = None
     for step in steps:
@@ -102,6 +107,18 @@ def _forget(database: Database, blobs: BlobStore, settings: Settings) -> None:
     with database.write() as session:
         idempotency.forget_old(session)
         presence.forget_silent(session)
+
+
+def _anchor(database: Database, path: Path) -> None:
+    if not anchors.is_due(path):
+        return
+    try:
+        done = anchors.write(database, path)
+    except VidlmError as exc:  # a file that cannot be used does not keep the service from its work
+        log.error("sweep.audit_not_anchored", code=exc.code, detail=exc.detail)
+        return
+    if done.went_back:
+        log.error("sweep.audit_went_back", tenants=done.went_back)
 
 
 def _resend_lost(database: Database, broker: redis.Redis) -> None:

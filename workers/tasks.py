@@ -51,8 +51,10 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         video = session.get_one(Video, job.video_id)
     if video.blob is None:
         raise LeaseLost("the video was deleted meanwhile")
+    force = runtime.in_force(job.tenant_id)
+    recipe = runtime.recipe(force.policies)
     folder = runtime.blobs.new_work_folder(job.id, held.token)
-    if runtime.settings.reuse_results and _take_over(runtime, held, job, folder):
+    if runtime.settings.reuse_results and _take_over(runtime, held, job, folder, recipe):
         return
     saved_s = time.monotonic()
 
@@ -78,7 +80,8 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
                 session,
                 held,
                 document=prepared.to_document(),
-                recipe=runtime.recipe,
+                recipe=recipe,
+                policy_set_id=force.id,
                 work_folder=folder,
                 duration_s=prepared.info.duration_s,
                 spans=plan_spans(prepared.windows, runtime.settings.span_s),
@@ -89,10 +92,10 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     runtime.blobs.keep_only(folder)
 
 
-def _take_over(runtime: Runtime, held: Claim, job: Job, folder: str) -> bool:
+def _take_over(runtime: Runtime, held: Claim, job: Job, folder: str, recipe: str) -> bool:
     """Whether an earlier job on the same bytes had all there is to find, and this one now has it too."""
     with runtime.database.read() as session:
-        twin = reuse.find_twin(session, job, runtime.recipe)
+        twin = reuse.find_twin(session, job, recipe)
     if twin is None or twin.work_folder is None or not runtime.blobs.path(twin.work_folder).is_dir():
         return False
     runtime.blobs.fill_work_folder(folder, twin.work_folder)
@@ -112,7 +115,7 @@ def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
 
     windows = prepared.windows[span.first_window : span.last_window]
     segments = pipeline.analyze_windows(
-        prepared, windows, runtime.eyes(), runtime.policies, lambda _: runtime.go_on(lost)
+        prepared, windows, runtime.eyes(), runtime.pinned(job), lambda _: runtime.go_on(lost)
     )
     with runtime.database.write() as session:
         life.span_analyzed(session, held, segments)
@@ -126,7 +129,7 @@ def finish(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
         job = session.get_one(Job, held.target_id)
         segments = segments_of(session, job.id)
     prepared = _prepared(runtime, job)
-    analysis = pipeline.finish(prepared, segments, runtime.engine(), runtime.policies, runtime.settings)
+    analysis = pipeline.finish(prepared, segments, runtime.engine(), runtime.pinned(job), runtime.settings)
     with runtime.database.write() as session:
         life.finished(session, held, analysis)
 

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api import examples
+from api import examples, policy_examples
 from api.deps import CallerDep, ServiceDep
+from api.policy_schemas import LabelOut, LabelsOut, PoliciesOut, policies_out
 from api.problems import documented
 from api.routes.videos import VideoId, existing, not_ready
-from api.schemas import LabelOut, LabelsOut, PoliciesOut, PolicyOut
-from vidlm.domain import JobState, to_document
+from vidlm.domain import JobState
 from vidlm.moderation.labels import Scheme, ancestors, export
+from vidlm.review import policy_sets
 from vidlm.store.queries import flags_of, job_of
 
 router = APIRouter(prefix="/v1", tags=["policies"])
@@ -21,19 +22,21 @@ router = APIRouter(prefix="/v1", tags=["policies"])
 @router.get(
     "/policies",
     response_model=PoliciesOut,
-    responses=documented({200: examples.shown("The policies in force", examples.POLICIES)}),
+    responses=documented({200: examples.shown("The policies in force", policy_examples.POLICIES)}),
 )
 def get_policies(service: ServiceDep, caller: CallerDep) -> PoliciesOut:
-    """The policies that every video is scored with."""
-    del caller  # any tenant's key will do
-    policies = [PolicyOut(**to_document(policy)) for policy in service.policies.policies]
-    return PoliciesOut(version=service.policies.version, policies=policies)
+    """The policies that every video of the tenant is scored with from now on."""
+    with service.database.read() as session:
+        force = policy_sets.in_force(session, caller.tenant_id, service.policies)
+    return policies_out(force.policies, force.id)
 
 
 @router.get(
     "/videos/{video_id}/labels",
     response_model=LabelsOut,
-    responses=documented({200: examples.shown("The flags under its labels", examples.LABELS)}, 404, 409, 410, 422),
+    responses=documented(
+        {200: examples.shown("The flags under its labels", policy_examples.LABELS)}, 404, 409, 410, 422
+    ),
 )
 def get_labels(
     video_id: VideoId,
@@ -41,13 +44,15 @@ def get_labels(
     caller: CallerDep,
     scheme: Annotated[Scheme, Query(description="The taxonomy whose labels are wanted.")],
 ) -> LabelsOut:
-    """A ready video's flags under the labels of another taxonomy, where that has one; by today's policies' mapping."""
+    """A ready video's flags under the labels of another taxonomy, where that has one."""
     with service.database.read() as session:
         status = existing(session, caller, video_id)
         if status.state is not JobState.READY:
             raise not_ready(status)
-        flags = flags_of(session, job_of(session, video_id).id)
-    spans = export(flags, service.policies.policies, scheme)
+        job = job_of(session, video_id)
+        flags = flags_of(session, job.id)
+        policies = policy_sets.pinned(session, job.policy_set_id, service.policies)
+    spans = export(flags, policies.policies, scheme)
     labels = [
         LabelOut(
             id=span.label.id,

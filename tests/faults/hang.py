@@ -16,7 +16,7 @@ _WAYS: Final = (
     "import time; time.sleep(600)",
     "while True: pass",
     "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 3, 15)]; time.sleep(600)",
-    "import os, time; os.fork() or os.fork(); time.sleep(600)",
+    "import contextlib, os, time\nwith contextlib.suppress(OSError): os.fork()\ntime.sleep(600)",  # where it may
 )
 
 

@@ -28,8 +28,11 @@ WORKED = (Task.PREPARE, Task.ANALYZE_SPAN, Task.FINISH)
 
 
 def worker_kills(folder: Path, database_url: str | None, kills: int) -> Outcome:
-    """Workers are killed in the middle of every stage; how long until somebody else has what they had in hand."""
-    chooser, waits, hit = random.Random(3), [], Counter[Task]()
+    """Workers are killed in the middle of every stage; how long until somebody else has what they had in hand.
+
+    Nobody is killed over one unit for the third time: a unit that takes three workers down is poison, and ends so.
+    """
+    chooser, waits, hit, units = random.Random(3), [], Counter[Task](), Counter[str]()
     with World(folder, database_url, Crew(cpu=2, model=2)) as world:
         uploads = Uploads(world)
         watchers = []
@@ -37,9 +40,11 @@ def worker_kills(folder: Path, database_url: str | None, kills: int) -> Outcome:
         with in_background(send):
             while sum(hit.values()) < kills:
                 name, at = _wait_at(world, min(WORKED, key=lambda task: (hit[task], chooser.random())))
-                if world.kill(name) is None:
+                if units[at.target_id] == 2 or world.kill(name) is None:
+                    time.sleep(0.02)
                     continue
                 hit[at.task] += 1
+                units[at.target_id] += 1
                 watcher = threading.Thread(target=_time_rerun, args=(world, at, waits))
                 watcher.start()
                 watchers.append(watcher)

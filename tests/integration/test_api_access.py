@@ -23,6 +23,7 @@ from api.problems import Problem
 from vidlm.config import Settings
 from vidlm.domain import Analysis, Answer
 from vidlm.jobs import presence
+from vidlm.moderation.policies import read_policies
 from vidlm.queue import Queue
 from vidlm.store.ledger import Worker
 from vidlm.store.tables import Tenant
@@ -41,13 +42,24 @@ BODIES = {
     ("post", "/v1/webhooks"): {"url": "https://hooks.example.org/"},
     ("post", "/v1/webhooks/{webhook_id}/replay"): {"since": "2026-01-01T00:00:00Z"},
     ("patch", "/v1/webhooks/{webhook_id}"): {},
+    ("post", "/v1/policy-sets"): {"name": "stricter"},
+    ("patch", "/v1/policy-sets/{policy_set_id}"): {},
+    ("post", "/v1/policy-sets/{policy_set_id}/activate"): {"reason": "why not"},
 }
 
 
-def filled(path: str, video_id: str, question_id: str, webhook_id: str = "whk_1", delivery_id: str = "dlv_1") -> str:
-    path = path.replace("{webhook_id}", webhook_id).replace("{delivery_id}", delivery_id)
-    path += "?scheme=aws" if path.endswith("/labels") else ""
-    return path.replace("{video_id}", video_id).replace("{question_id}", question_id).replace("{number}", "0")
+NOBODYS = {
+    "video_id": "vid_1",
+    "question_id": "qst_1",
+    "webhook_id": "whk_1",
+    "delivery_id": "dlv_1",
+    "policy_set_id": "pst_1",
+    "number": "0",
+}
+
+
+def filled(path: str, ids: dict[str, str]) -> str:
+    return path.format_map(NOBODYS | ids) + ("?scheme=aws" if path.endswith("/labels") else "")
 
 
 def body(method: str, path: str) -> dict[str, Any]:
@@ -71,9 +83,7 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
                          ids=["none", "wrong", "basic"])  # fmt: skip
 def test_every_route_but_health_needs_a_key(api: Api, headers: dict[str, str]) -> None:
     for method, path, _ in operations():
-        response = httpx.request(
-            method, api.url + filled(path, "vid_1", "qst_1"), headers=headers, **body(method, path)
-        )
+        response = httpx.request(method, api.url + filled(path, {}), headers=headers, **body(method, path))
         if (method, path) in OPEN:
             assert response.is_success
         else:
@@ -87,17 +97,24 @@ def test_another_tenants_rows_are_not_there(api: Api) -> None:
     finish(api, video_id)
     question_id = api.client.post(f"/v1/videos/{video_id}/questions", json={"question": "what?"}).json()["id"]
     delivery_id = api.client.get(f"/v1/webhooks/{webhook_id}/deliveries").json()["items"][0]["id"]
+    ids = {
+        "video_id": video_id,
+        "question_id": question_id,
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id,
+        "policy_set_id": api.client.post("/v1/policy-sets", json={"name": "ours"}).json()["id"],
+    }
     with api.database.write() as session:
         session.add(Tenant(id="ten_other", name="other"))
     stranger = api.key("ten_other") | {"Tus-Resumable": "1.0.0"}
     asked = 0
     for method, path, _ in operations():
         if "{" in path:
-            url = api.url + filled(path, video_id, question_id, webhook_id, delivery_id)
+            url = api.url + filled(path, ids)
             assert refusal(httpx.request(method, url, headers=stranger, **body(method, path))) == (404, "not_found")
             asked += 1
     assert asked >= 6
-    for path in ("/v1/videos", "/v1/webhooks", "/v1/webhooks/deliveries"):
+    for path in ("/v1/videos", "/v1/webhooks", "/v1/webhooks/deliveries", "/v1/policy-sets"):
         assert httpx.get(f"{api.url}{path}", headers=stranger).json()["items"] == []
     assert api.client.get(f"/v1/videos/{video_id}").json()["state"] == "ready"  # and nothing was deleted
 
@@ -178,12 +195,18 @@ def test_every_operation_shows_an_example_of_each_document() -> None:
 
 
 def test_the_examples_are_true_to_their_schemas() -> None:
-    from api import examples  # noqa: PLC0415
+    from api import examples, policy_examples, policy_schemas  # noqa: PLC0415
 
     for example in (examples.VIDEO_QUEUED, examples.VIDEO_READY):
         schemas.VideoOut.model_validate(example)
     schemas.VideoPage.model_validate(examples.PAGE)
-    schemas.PoliciesOut.model_validate(examples.POLICIES)
+    policy_schemas.PoliciesOut.model_validate(policy_examples.POLICIES)
+    policy_schemas.LabelsOut.model_validate(policy_examples.LABELS)
+    policy_schemas.PolicySetIn.model_validate(policy_examples.POLICY_SET_IN)
+    for example in (policy_examples.POLICY_SET, policy_examples.ACTIVATED, policy_examples.DISCARDED):
+        policy_schemas.PolicySetOut.model_validate(example)
+    policy_schemas.PolicySetPage.model_validate(policy_examples.POLICY_SET_PAGE)
+    read_policies(policy_examples.POLICY_SET_IN["policies"])
     for example in (examples.QUESTION, examples.FOLLOW_UP):
         schemas.QuestionIn.model_validate(example)
     for example in (examples.QUESTION_QUEUED, examples.QUESTION_READY):

@@ -13,6 +13,7 @@ from sqlmodel import select
 
 from vidlm.errors import StorageError
 from vidlm.store import engine
+from vidlm.store.chain import audit
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database, clock, migrate
 from vidlm.store.keys import any_key, create_key, find_caller
@@ -142,7 +143,7 @@ def test_writers_wait_for_each_other_instead_of_failing(database: Database) -> N
         for _ in range(20):
             with database.write() as session:
                 before = len(session.exec(select(Audit.id)).all())
-                session.add(Audit(tenant_id=DEFAULT_TENANT, actor="a", event="e", target_id=str(before)))
+                audit(session, tenant_id=DEFAULT_TENANT, actor="a", event="e", target_id=str(before))
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:

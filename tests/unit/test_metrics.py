@@ -192,21 +192,3 @@ def test_grounding_counts_overlaps_that_reach_the_bar() -> None:
     found = metrics.grounding_scores(np.asarray([0.0, 0.3, 0.5, 0.69, 1.0]))
     assert found == {"mean_iou": pytest.approx(0.498), "r1_iou30": 0.8, "r1_iou50": 0.6, "r1_iou70": 0.2}
     assert all(math.isnan(value) for value in metrics.grounding_scores(np.asarray([])).values())
-
-
-@given(st.integers(0, 200), st.integers(1, 200))
-def test_wilson_holds_the_share_and_shrinks_with_more_of_the_same(successes: int, count: int) -> None:
-    successes = min(successes, count)
-    low, high = metrics.wilson(successes, count)
-    assert 0 <= low <= successes / count + 1e-12
-    assert successes / count - 1e-12 <= high <= 1
-    closer_low, closer_high = metrics.wilson(4 * successes, 4 * count)
-    assert closer_high - closer_low < high - low
-    mirrored_low, mirrored_high = metrics.wilson(count - successes, count)
-    assert (mirrored_low, mirrored_high) == pytest.approx((1 - high, 1 - low))
-
-
-def test_wilson_of_known_cases() -> None:
-    assert metrics.wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert metrics.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert all(math.isnan(end) for end in metrics.wilson(0, 0))

@@ -4,12 +4,14 @@ import contextlib
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vidlm.domain import Policy, Severity
 from vidlm.errors import PolicyError
-from vidlm.moderation.policies import NEVER, load_policies, parse_policies
+from vidlm.moderation import policies as built_in
+from vidlm.moderation.policies import NEVER, load_policies, parse_policies, policy_set, read_policies, to_rows
 
 ROW = {
     "id": "weapons.laser",
@@ -83,6 +85,19 @@ def test_a_row_may_say_more() -> None:
     (policy,) = parse_policies(yaml_of(ROW | more)).policies
     assert (policy.keep_threshold, policy.min_duration_s) == (0.3, 2.5)
     assert policy.labels == {"aws": "Weapons", "safewatch": "C5"}
+
+
+def test_what_is_kept_of_a_policy_makes_it_again() -> None:
+    for text in (yaml_of(ROW), built_in.TAXONOMY.read_text()):
+        policies = read_policies(yaml.safe_load(text)["policies"])
+        assert read_policies(to_rows(policies)) == policies
+        assert policy_set(read_policies(to_rows(policies))).version == policy_set(policies).version
+
+
+def test_a_threshold_that_nothing_reaches_is_never() -> None:
+    above = yaml.safe_load(yaml_of(ROW | {"block": "1.5"}))["policies"]
+    assert read_policies(above)[0].block_threshold == NEVER
+    assert to_rows(read_policies(above))[0]["block"] == "never"
 
 
 def test_labels_change_no_score_and_so_no_version() -> None:

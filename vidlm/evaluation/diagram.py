@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from vidlm.evaluation.metrics import wilson
+from vidlm.moderation.intervals import wilson
 
 SIDE: Final = 200
 """Of a panel's square, in pixels."""

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidlm.evaluation import metrics
+from vidlm.moderation.intervals import wilson
 
 Row = dict[str, Any]
 
@@ -40,7 +41,7 @@ def row(
 
 def share(name: str, successes: int, n: int, *, at_least: bool = True) -> Row:
     """A share of independent trials, with Wilson's interval."""
-    return row(name, successes / n if n else math.nan, metrics.wilson(successes, n), n, at_least=at_least)
+    return row(name, successes / n if n else math.nan, wilson(successes, n), n, at_least=at_least)
 
 
 def sampled(

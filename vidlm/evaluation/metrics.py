@@ -16,8 +16,6 @@ BINS: Final = 15
 """Of P(Yes), in reliability diagrams and the calibration error."""
 GROUNDING_IOUS: Final = (0.3, 0.5, 0.7)
 """Overlaps from which a predicted interval counts as found."""
-Z_95: Final = 1.959963984540054
-"""The normal distribution's 97.5% quantile."""
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -221,19 +219,6 @@ def _recall_name(iou: float) -> str:
 
 
 # ---- how sure a figure is
-
-
-def wilson(successes: int, count: int) -> tuple[float, float]:
-    """(low, high): the 95% score interval of a share, Wilson 1927, "Probable inference". NaN of nothing.
-
-    It stays in [0, 1] and has a width also where all or none succeeded. Trials are taken to be independent.
-    """
-    if not count:
-        return float("nan"), float("nan")
-    share, spread = successes / count, Z_95**2 / count
-    centre = (share + spread / 2) / (1 + spread)
-    half = Z_95 / (1 + spread) * float(np.sqrt(share * (1 - share) / count + spread / (4 * count)))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def bootstrap(

@@ -18,8 +18,8 @@ from vidlm.jobs.claims import call_off
 from vidlm.jobs.life import let_go
 from vidlm.jobs.states import ACTIVE, OPEN, RETRIABLE
 from vidlm.queue import Task
+from vidlm.store.chain import audit
 from vidlm.store.engine import clock
-from vidlm.store.ledger import Audit
 from vidlm.store.tables import AnalysisRow, FlagRow, Job, Question, SegmentRow, SpanWork, Video
 
 
@@ -33,7 +33,7 @@ def cancel(session: Session, job: Job, *, actor: str) -> None:
     if JobState(job.state) not in OPEN:
         raise ConflictError(f"the job has ended already: it is {job.state}", code="already_ended")
     _stop(session, job, JobState.CANCELLED)
-    session.add(Audit(tenant_id=job.tenant_id, actor=actor, event="video.cancelled", target_id=job.video_id))
+    audit(session, tenant_id=job.tenant_id, actor=actor, event="video.cancelled", target_id=job.video_id)
 
 
 def retry(session: Session, job: Job, *, actor: str, deadline_s: float | None = None) -> None:
@@ -45,7 +45,7 @@ def retry(session: Session, job: Job, *, actor: str, deadline_s: float | None = 
     if JobState(job.state) not in RETRIABLE:
         raise ConflictError(f"a job that is {job.state} cannot be retried", code="not_retriable")
     job.deadline_at = None if deadline_s is None else clock(session) + timedelta(seconds=deadline_s)
-    session.add(Audit(tenant_id=job.tenant_id, actor=actor, event="video.retried", target_id=job.video_id))
+    audit(session, tenant_id=job.tenant_id, actor=actor, event="video.retried", target_id=job.video_id)
     if job.work_folder is None or job.prepared is None:
         _start_over(session, job)
     elif job.spans_done < job.spans_total:
@@ -95,7 +95,7 @@ def deleted(session: Session, video: Video, *, actor: str) -> None:
     events.moved(session, job, JobState.DELETED)
     session.flush()
     events.forget(session, video.id)
-    session.add(Audit(tenant_id=video.tenant_id, actor=actor, event="video.deleted", target_id=video.id))
+    audit(session, tenant_id=video.tenant_id, actor=actor, event="video.deleted", target_id=video.id)
 
 
 def hold(session: Session, video: Video, on: bool, *, actor: str) -> None:
@@ -105,7 +105,7 @@ def hold(session: Session, video: Video, on: bool, *, actor: str) -> None:
     if video.legal_hold != on:
         video.legal_hold = on
         event = "video.held" if on else "video.released"
-        session.add(Audit(tenant_id=video.tenant_id, actor=actor, event=event, target_id=video.id))
+        audit(session, tenant_id=video.tenant_id, actor=actor, event=event, target_id=video.id)
 
 
 def _stop(session: Session, job: Job, end: JobState) -> None:

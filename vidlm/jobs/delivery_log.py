@@ -18,9 +18,10 @@ from vidlm.errors import ConflictError
 from vidlm.jobs import outbox
 from vidlm.jobs.events import TOLD
 from vidlm.queue import Task
+from vidlm.store.chain import audit
 from vidlm.store.engine import lock_key
 from vidlm.store.hooks import Delivery, DeliveryAttempt, WebhookEndpoint
-from vidlm.store.ledger import Audit, Event
+from vidlm.store.ledger import Event
 
 REPLAY_BATCH: Final = 1000
 """How many events are told again at once."""
@@ -196,4 +197,4 @@ def _lock(session: Session, tenant_id: str) -> None:
 
 
 def _audit(session: Session, tenant_id: str, actor: str, target_id: str) -> None:
-    session.add(Audit(tenant_id=tenant_id, actor=actor, event="webhook.replayed", target_id=target_id))
+    audit(session, tenant_id=tenant_id, actor=actor, event="webhook.replayed", target_id=target_id)

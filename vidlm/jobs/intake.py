@@ -16,8 +16,8 @@ from vidlm.domain import PIPELINE_VERSION, JobState, Priority
 from vidlm.jobs import events, outbox, turns
 from vidlm.queue import Task
 from vidlm.store.blobs import StoredBlob
+from vidlm.store.chain import audit
 from vidlm.store.engine import clock
-from vidlm.store.ledger import Audit
 from vidlm.store.tables import Job, Video
 
 
@@ -46,7 +46,7 @@ def accept(
     video = _video(video_id, tenant_id, wishes, blob.size_bytes)
     video.sha256, video.blob = blob.sha256, blob.key
     job = _enter(session, video, wishes, JobState.QUEUED)
-    session.add(Audit(tenant_id=tenant_id, actor=actor, event="video.accepted", target_id=video_id))
+    audit(session, tenant_id=tenant_id, actor=actor, event="video.accepted", target_id=video_id)
     return job
 
 
@@ -67,7 +67,7 @@ def begin_upload(
     video = _video(video_id, tenant_id, wishes, size_bytes)
     job = _enter(session, video, wishes, JobState.UPLOADING)
     job.deadline_at = clock(session) + timedelta(seconds=patience_s)
-    session.add(Audit(tenant_id=tenant_id, actor=actor, event="upload.begun", target_id=video_id))
+    audit(session, tenant_id=tenant_id, actor=actor, event="upload.begun", target_id=video_id)
     return job
 
 
@@ -76,7 +76,7 @@ def uploaded(session: Session, job: Job, *, actor: str, blob: StoredBlob, deadli
     video = session.get_one(Video, job.video_id)
     video.sha256, video.size_bytes, video.blob = blob.sha256, blob.size_bytes, blob.key
     job.deadline_at = None if deadline_s is None else clock(session) + timedelta(seconds=deadline_s)
-    session.add(Audit(tenant_id=job.tenant_id, actor=actor, event="video.accepted", target_id=job.video_id))
+    audit(session, tenant_id=job.tenant_id, actor=actor, event="video.accepted", target_id=job.video_id)
     events.moved(session, job, JobState.QUEUED)
     _queue(session, job)
 

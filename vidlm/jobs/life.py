@@ -47,11 +47,16 @@ def prepared(
     work_folder: str,
     duration_s: float,
     spans: Sequence[tuple[int, int]],
+    policy_set_id: str | None = None,
 ) -> None:
-    """The proxy is there: plan its spans `[first, last)` of windows and wake a worker for each."""
+    """The proxy is there: plan its spans `[first, last)` of windows and wake a worker for each.
+
+    All of it is scored under one set of policies, the tenant's `policy_set_id` or the service's own.
+    """
     job = hold(session, held, Job)
     job.prepared_at = clock(session)
     job.prepared, job.recipe, job.work_folder, job.duration_s = document, recipe, work_folder, duration_s
+    job.policy_set_id = policy_set_id
     job.prepared_share, job.spans_total, job.spans_done = 1.0, len(spans), 0
     let_go(job)
     events.moved(session, job, JobState.ANALYZING)

@@ -50,6 +50,7 @@ def reused(session: Session, held: Claim, twin_id: str, *, work_folder: str) -> 
     filename = session.get_one(Video, job.video_id).filename or ""
     job.prepared = copy.deepcopy(twin.prepared) | {"info": twin.prepared["info"] | {"filename": filename}}
     job.work_folder, job.recipe, job.duration_s = work_folder, twin.recipe, twin.duration_s
+    job.policy_set_id = twin.policy_set_id
     job.prepared_share, job.spans_total, job.spans_done = 1.0, twin.spans_total, twin.spans_done
     job.verdict_action, job.verdict_reason, job.toy_model = twin.verdict_action, twin.verdict_reason, twin.toy_model
     job.prepared_at = job.analyzed_at = clock(session)

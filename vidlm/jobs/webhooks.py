@@ -18,9 +18,9 @@ from sqlmodel import Session, col, select
 from vidlm.errors import ConflictError, InputError
 from vidlm.jobs.claims import call_off
 from vidlm.jobs.events import Told
+from vidlm.store.chain import audit
 from vidlm.store.engine import clock, lock_key
 from vidlm.store.hooks import Delivery, WebhookEndpoint
-from vidlm.store.ledger import Audit
 from vidlm.store.tables import Tenant
 
 MAX_ENDPOINTS: Final = 100
@@ -122,7 +122,7 @@ def rotate_signing_secret(session: Session, tenant_id: str, *, actor: str, secre
     """Another one, from the next attempt on. Raises `InputError` (`invalid_secret`)."""
     tenant = _locked_tenant(session, tenant_id)
     tenant.webhook_secret = new_secret() if secret is None else _checked_secret(secret)
-    session.add(Audit(tenant_id=tenant_id, actor=actor, event="webhook.rotated", target_id=tenant_id))
+    audit(session, tenant_id=tenant_id, actor=actor, event="webhook.rotated", target_id=tenant_id)
     return tenant.webhook_secret
 
 
@@ -168,4 +168,4 @@ def _lock_of(tenant_id: str) -> str:
 
 
 def _audit(session: Session, endpoint: WebhookEndpoint, actor: str, event: str) -> None:
-    session.add(Audit(tenant_id=endpoint.tenant_id, actor=actor, event=event, target_id=endpoint.id))
+    audit(session, tenant_id=endpoint.tenant_id, actor=actor, event=event, target_id=endpoint.id)

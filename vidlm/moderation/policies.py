@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Container, Hashable, Mapping
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -69,6 +69,11 @@ def load_policies(path: Path | None = None) -> PolicySet:
 
 def parse_policies(text: str) -> PolicySet:
     """The enabled policies of a YAML text. Raises `PolicyError` that explains."""
+    return policy_set(parse_all(text))
+
+
+def parse_all(text: str) -> tuple[Policy, ...]:
+    """All policies of a YAML text, the disabled ones too. Raises `PolicyError` that explains."""
     try:
         document = yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError) as exc:  # ValueError: an impossible date or number
@@ -77,8 +82,32 @@ def parse_policies(text: str) -> PolicySet:
         raise PolicyError("not valid YAML: nested too deeply") from exc
     if not isinstance(document, dict) or set(document) != {"policies"} or not isinstance(document["policies"], list):
         raise PolicyError("expected one key, `policies`, holding a list")
-    policies = tuple(_policy(row, number) for number, row in enumerate(document["policies"], start=1))
-    return policy_set(policies)
+    return read_policies(document["policies"])
+
+
+def read_policies(rows: Sequence[Any]) -> tuple[Policy, ...]:
+    """All policies of a file's list, the disabled ones too. Raises `PolicyError` that explains."""
+    return tuple(_policy(row, number) for number, row in enumerate(rows, start=1))
+
+
+def to_rows(policies: Iterable[Policy]) -> list[dict[str, Any]]:
+    """The list that `read_policies` makes these policies of."""
+    return [
+        {
+            "id": policy.id,
+            "title": policy.title,
+            "blocked": policy.blocked,
+            "allowed": policy.allowed or None,
+            "severity": policy.severity.value,
+            "review": policy.review_threshold,
+            "block": "never" if policy.block_threshold > 1 else policy.block_threshold,
+            "keep": policy.keep_threshold,
+            "at_least_s": policy.min_duration_s,
+            "labels": policy.labels,
+            "enabled": policy.enabled,
+        }
+        for policy in policies
+    ]
 
 
 def policy_set(policies: tuple[Policy, ...]) -> PolicySet:
@@ -180,7 +209,7 @@ def _thresholds(row: Mapping[str, Any], name: str) -> tuple[float, float]:
         raise PolicyError(
             f"{name}: field `review` ({review:g}) is above `block` ({block:g}), so nothing would be reviewed"
         )
-    return review, block
+    return review, block if block <= 1 else NEVER
 
 
 def _keep(row: Mapping[str, Any], review: float, name: str) -> float:

@@ -139,6 +139,7 @@ class Job(Claimable, table=True):
     pipeline_version: str
     state: str = JobState.QUEUED.value
     recipe: str | None = None  # all that decides what comes of the bytes (`vidlm.provenance.recipe`)
+    policy_set_id: str | None = None  # the tenant's, pinned when it was prepared; None: the service's own policies
     work_folder: str | None = None  # below the data folder; holds proxy and poster
     prepared: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))
     prepared_share: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})

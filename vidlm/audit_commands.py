@@ -1,0 +1,139 @@
+"""`vidlm audit ...`: prove that nobody changed the audit, anchor it elsewhere, hand it out.
+
+Heavy imports happen inside the commands, as in `vidlm.cli`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
+
+import typer
+
+from vidlm.errors import SettingsError, StorageError
+
+if TYPE_CHECKING:
+    from vidlm.config import Settings
+
+app = typer.Typer(help="Prove that nobody changed the audit, anchor it elsewhere, export it.", no_args_is_help=True)
+
+Tenant = Annotated[str | None, typer.Option(help="Only this tenant's rows.", show_default=False)]
+
+ACTOR: Final = "cli"
+"""Who did it, in the audit."""
+
+
+@app.command()
+def verify(
+    tenant: Tenant = None,
+    anchor: Annotated[
+        Path | None, typer.Option(help="File of anchors: what they vouch for must still be there.", show_default=False)
+    ] = None,
+) -> None:
+    """Hash every row anew; names the first bad row of each chain, then ends with status 1."""
+    from vidlm import operate, screen  # noqa: PLC0415
+    from vidlm.audit import anchors, verifying  # noqa: PLC0415
+
+    kept = anchors.read(anchor) if anchor is not None else []
+    with operate.opened(_settings()) as database:
+        report = verifying.verify(database, tenant, kept)
+    out = screen.out()
+    for fault in report.faults:
+        row = f"number {fault.number}" + (f" (id {fault.id})" if fault.id is not None else "")
+        out.print(screen.plain(f"{row} of {fault.tenant_id} {fault.detail}"), soft_wrap=True)
+    looked = f"{report.rows:,} rows of {report.tenants} {'tenant' if report.tenants == 1 else 'tenants'}"
+    said = "verified" if not report.faults else f"looked at, {len(report.faults)} of them with a bad row,"
+    out.print(f"{looked} {said} in {report.seconds:.2f} s", soft_wrap=True)
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def anchor(
+    to: Annotated[
+        Path | None, typer.Option(help="The file; VIDLM_AUDIT_ANCHOR when absent.", show_default=False)
+    ] = None,
+) -> None:
+    """Add where every chain ends to a file; status 1 if one has lost rows since the file's last anchor."""
+    from vidlm import operate, screen  # noqa: PLC0415
+    from vidlm.audit import anchors  # noqa: PLC0415
+
+    settings = _settings()
+    path = to or settings.audit_anchor
+    if path is None:
+        raise SettingsError("anchor takes --to FILE, or VIDLM_AUDIT_ANCHOR names it")
+    with operate.opened(settings) as database:
+        done = anchors.write(database, path)
+    out = screen.out()
+    for tenant_id in done.went_back:
+        out.print(screen.plain(f"the chain of {tenant_id} is not what it was when last anchored"), soft_wrap=True)
+    out.print(f"{done.written} of {done.chains} chains had moved on and were anchored", soft_wrap=True)
+    if done.went_back:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    form: Annotated[str, typer.Option("--format", help="csv or json (a line for each row).")] = "csv",
+    since: Annotated[
+        str | None, typer.Option("--from", help="ISO time; what was done then or later.", show_default=False)
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="ISO time; what was done before.", show_default=False)] = None,
+    tenant: Tenant = None,
+    output: Annotated[Path | None, typer.Option(help="A file, made when it is whole; else standard output.")] = None,
+) -> None:
+    """Write the audit's rows; that this was done is written to the audit, too."""
+    from vidlm import operate, screen  # noqa: PLC0415
+    from vidlm.audit.export import Format, Wanted  # noqa: PLC0415
+    from vidlm.audit.export import export as write  # noqa: PLC0415
+
+    if form not in list(Format):
+        raise SettingsError(f"--format: known are {', '.join(Format)}")
+    wanted = Wanted(tenant, _time("--from", since), _time("--until", until))
+    with operate.opened(_settings()) as database:
+        if output is None:
+            write(database, sys.stdout, Format(form), wanted, actor=ACTOR)
+            return
+        with _made_whole(output) as file:
+            count = write(database, file, Format(form), wanted, actor=ACTOR)
+    screen.err().print(f"{count:,} rows")
+
+
+def _time(option: str, given: str | None) -> datetime | None:
+    """UTC, where it names no zone."""
+    if given is None:
+        return None
+    try:
+        at = datetime.fromisoformat(given)
+    except ValueError as exc:
+        raise SettingsError(f"{option} takes an ISO time, such as 2026-01-31 or 2026-01-31T12:00:00Z") from exc
+    return at.replace(tzinfo=at.tzinfo or UTC)
+
+
+@contextmanager
+def _made_whole(path: Path) -> Iterator[TextIO]:
+    """A file that takes its place when it is written to the end, and never shows half of itself."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as exc:
+        raise StorageError(f"the file cannot be written: {exc.strerror}") from exc
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+        Path(name).replace(path)
+    except OSError as exc:
+        raise StorageError(f"the file cannot be written: {exc.strerror}") from exc
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _settings() -> Settings:
+    from vidlm.config import load_settings  # noqa: PLC0415
+
+    return load_settings()

@@ -1,0 +1,110 @@
+"""Precision and recall of a policy against the truth, where reviewers are known to err. Numbers only.
+
+`estimates.py` takes reviewers at their word. Where violations are as rare as 0.5%, reviewers who see one in every
+twentieth clean item make up nine of the ten they see. What golden items say of their errors takes that back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from vidlm.moderation.estimates import Decisions, flagged_tallies, unflagged_tallies
+from vidlm.moderation.intervals import UNKNOWN, Estimate, Floats, Tally
+
+DRAWS: Final = 20_000
+"""By Monte Carlo, whose 2.5% and 97.5% quantiles are the ends of an interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenCounts:
+    """Reviewers on golden items: of `violations` they saw `seen`, of `clean` items they let `passed` pass.
+
+    Raises `ValueError` where more were right than there were.
+    """
+
+    seen: int
+    violations: int
+    passed: int
+    clean: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.seen <= self.violations and 0 <= self.passed <= self.clean):
+            raise ValueError(f"{self}: more right than there were")
+
+
+def true_precision_at(decisions: Decisions, threshold: float, golden: GoldenCounts) -> Estimate:
+    """The share of true violations among all items with a score at or above `threshold`, with its 95% interval.
+
+    Rogan and Gladen 1978, "Estimating prevalence from the results of a screening test": where a share q is called
+    violations, (q + specificity - 1) / (sensitivity + specificity - 1) are some. The interval is by Monte Carlo, always
+    with the same random numbers: decisions vary as in `intervals.share_interval`, sensitivity and specificity as
+    Jeffreys' posterior of the golden items says. Unknown where no such item was reviewed, and without golden items of
+    both kinds; reviewers who may well be no better than a coin leave an interval near (0, 1).
+    """
+    above = decisions.scores >= threshold
+    if not above.any() or not (golden.violations and golden.clean):
+        return UNKNOWN
+    yes, no = flagged_tallies(decisions, threshold)
+    rates = golden.seen / golden.violations, golden.passed / golden.clean
+    value = float(_found(np.asarray(yes.total), np.asarray(no.total), *rates, low=True)) / (yes.total + no.total)
+    rng = np.random.default_rng(0)
+    drawn = _rates(golden, rng)
+    ends = []
+    for low in (True, False):
+        called, passed = _drawn(yes, rng, low=low), _drawn(no, rng, low=not low)
+        ends.append(_found(called, passed, *drawn, low=low) / (called + passed))
+    return _estimate(value, ends[0], ends[1], int(above.sum()))
+
+
+def true_recall_at(decisions: Decisions, threshold: float, golden: GoldenCounts) -> Estimate:
+    """The share of all true violations that have a score at or above `threshold`; else as `true_precision_at`.
+
+    Unknown where nothing under the threshold was reviewed, and where errors explain all violations that were seen.
+    """
+    under = decisions.scores < threshold
+    if not under.any() or not (golden.violations and golden.clean):
+        return UNKNOWN
+    sides = flagged_tallies(decisions, threshold), unflagged_tallies(decisions, threshold)
+    rates = golden.seen / golden.violations, golden.passed / golden.clean
+    above, below = (float(_found(np.asarray(yes.total), np.asarray(no.total), *rates, low=True)) for yes, no in sides)
+    value = above / (above + below) if above + below > 0 else None
+    rng = np.random.default_rng(0)
+    drawn = _rates(golden, rng)
+    ends = []
+    for low in (True, False):
+        (yes, no), (missed, rest) = sides
+        found = _found(_drawn(yes, rng, low=low), _drawn(no, rng, low=not low), *drawn, low=low)
+        lost = _found(_drawn(missed, rng, low=not low), _drawn(rest, rng, low=low), *drawn, low=not low)
+        nothing = np.full_like(found, 0.0 if low else 1.0)
+        ends.append(np.divide(found, found + lost, out=nothing, where=found + lost > 0))
+    return _estimate(value, ends[0], ends[1], int(decisions.violations.sum()))
+
+
+def _rates(golden: GoldenCounts, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draws of (sensitivity, specificity)."""
+    sensitivity = rng.beta(golden.seen + 0.5, golden.violations - golden.seen + 0.5, DRAWS)
+    return sensitivity, rng.beta(golden.passed + 0.5, golden.clean - golden.passed + 0.5, DRAWS)
+
+
+def _drawn(tally: Tally, rng: np.random.Generator, *, low: bool) -> Floats:
+    """Draws of a weighted count, from what its lower or its upper limits are quantiles of."""
+    shape, scale = tally.least() if low else tally.most()
+    return rng.gamma(shape, scale, DRAWS) if shape else np.zeros(DRAWS)
+
+
+def _found(
+    called: Floats, passed: Floats, sensitivity: Floats | float, specificity: Floats | float, *, low: bool
+) -> Floats:
+    """True violations among `called` + `passed` items; of reviewers no better than a coin, none if `low`, else all."""
+    better = np.asarray(sensitivity + specificity - 1)
+    total = called + passed
+    corrected = (called - (1 - specificity) * total) / np.where(better > 0, better, 1.0)
+    return np.where(better > 0, np.clip(corrected, 0.0, total), 0.0 if low else total)
+
+
+def _estimate(value: float | None, low: Floats, high: Floats, n: int) -> Estimate:
+    least, most = float(np.quantile(low, 0.025)), float(np.quantile(high, 0.975))
+    return Estimate(value, least, most, n) if value is None else Estimate(value, min(value, least), max(value, most), n)

@@ -1,0 +1,48 @@
+"""The tables of moderation: which policies were in force, when, and by whose decision.
+
+policy_set    a tenant's policies as they were, are, or may become; one set at a time is active
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, CheckConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from vidlm.moderation.revisions import SetState
+from vidlm.store.columns import CleanText, UtcDateTime, new_id, utc_now
+from vidlm.store.tables import one_of
+
+_ACTIVE = text("state = 'active'")
+
+
+class PolicySetRow(SQLModel, table=True):
+    """A set of policies. What is not a draft is never changed again: results name it."""
+
+    __tablename__: ClassVar[Any] = "policy_set"
+    __table_args__ = (
+        one_of("state", SetState),
+        UniqueConstraint("tenant_id", "number"),
+        CheckConstraint("state <> 'active' OR activated_at IS NOT NULL", name="active_since"),
+        Index("uq_policy_set_active", "tenant_id", unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
+    )
+
+    id: str = Field(default_factory=lambda: new_id("pst"), primary_key=True)
+    tenant_id: str = Field(foreign_key="tenant.id")
+    number: int  # 1, 2, 3, ... for people
+    name: str = Field(sa_type=CleanText)
+    state: str = SetState.DRAFT.value
+    version: str  # of what is enabled in it (`vidlm.moderation.policies.PolicySet`)
+    policies: list[dict[str, Any]] = Field(sa_type=JSON)  # as in a policies' file
+    based_on: str | None = Field(default=None, foreign_key="policy_set.id")
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    created_by: str  # whoever did it: an API key's id
+    changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    changed_by: str | None = None
+    activated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    activated_by: str | None = None
+    reason: str | None = Field(default=None, sa_type=CleanText)  # why it was activated
+    retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    retired_by: str | None = None
