@@ -180,8 +180,11 @@ def test_reviewers_without_error_are_taken_at_their_word() -> None:
 
 def test_reviewers_no_better_than_a_coin_say_nothing() -> None:
     decisions = Decisions.of([0.9] * 50 + [0.1] * 50, [True] * 25 + [False] * 75)
-    found = true_precision_at(decisions, 0.5, GoldenCounts(10, 20, 10, 20))
-    assert (found.low, found.high) == (0, 1)
+    for golden in (GoldenCounts(10, 20, 10, 20), GoldenCounts(3, 20, 3, 20)):
+        for found in (true_precision_at(decisions, 0.5, golden), true_recall_at(decisions, 0.5, golden)):
+            assert (found.value, found.low, found.high) == (None, 0, 1)
+    barely = true_precision_at(decisions, 0.5, GoldenCounts(11, 20, 10, 20))
+    assert (barely.low, barely.high) == (0, 1)
     assert true_precision_at(decisions, 0.5, GoldenCounts(0, 0, 10, 10)).value is None
     assert true_recall_at(decisions, 0.05, GoldenCounts(10, 10, 10, 10)).value is None
     with pytest.raises(ValueError, match="more right"):

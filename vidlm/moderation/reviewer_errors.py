@@ -34,6 +34,13 @@ class GoldenCounts:
         if not (0 <= self.seen <= self.violations and 0 <= self.passed <= self.clean):
             raise ValueError(f"{self}: more right than there were")
 
+    def rates(self) -> tuple[float, float] | None:
+        """(sensitivity, specificity), in [0, 1]; None of reviewers not known to be better than a coin."""
+        if not self.violations or not self.clean:
+            return None
+        sensitivity, specificity = self.seen / self.violations, self.passed / self.clean
+        return (sensitivity, specificity) if sensitivity + specificity > 1 else None
+
 
 def true_precision_at(decisions: Decisions, threshold: float, golden: GoldenCounts) -> Estimate:
     """The share of true violations among all items with a score at or above `threshold`, with its 95% interval.
@@ -41,14 +48,14 @@ def true_precision_at(decisions: Decisions, threshold: float, golden: GoldenCoun
     Rogan and Gladen 1978, "Estimating prevalence from the results of a screening test": where a share q is called
     violations, (q + specificity - 1) / (sensitivity + specificity - 1) are some. The interval is by Monte Carlo, always
     with the same random numbers: decisions vary as in `intervals.share_interval`, sensitivity and specificity as
-    Jeffreys' posterior of the golden items says. Unknown where no such item was reviewed, and without golden items of
-    both kinds; reviewers who may well be no better than a coin leave an interval near (0, 1).
+    Jeffreys' posterior of the golden items says. Unknown where no such item was reviewed, without golden items of both
+    kinds, and of reviewers who were no better than a coin on them.
     """
     above = decisions.scores >= threshold
-    if not above.any() or not (golden.violations and golden.clean):
+    rates = golden.rates()
+    if rates is None or not above.any():
         return UNKNOWN
     yes, no = flagged_tallies(decisions, threshold)
-    rates = golden.seen / golden.violations, golden.passed / golden.clean
     value = float(_found(np.asarray(yes.total), np.asarray(no.total), *rates, low=True)) / (yes.total + no.total)
     rng = np.random.default_rng(0)
     drawn = _rates(golden, rng)
@@ -64,13 +71,14 @@ def true_recall_at(decisions: Decisions, threshold: float, golden: GoldenCounts)
 
     Unknown where nothing under the threshold was reviewed, and where errors explain all violations that were seen.
     """
-    under = decisions.scores < threshold
-    if not under.any() or not (golden.violations and golden.clean):
+    rates = golden.rates()
+    if rates is None or not (decisions.scores < threshold).any():
         return UNKNOWN
     sides = flagged_tallies(decisions, threshold), unflagged_tallies(decisions, threshold)
-    rates = golden.seen / golden.violations, golden.passed / golden.clean
     above, below = (float(_found(np.asarray(yes.total), np.asarray(no.total), *rates, low=True)) for yes, no in sides)
-    value = above / (above + below) if above + below > 0 else None
+    if above + below <= 0:
+        return UNKNOWN
+    value = above / (above + below)
     rng = np.random.default_rng(0)
     drawn = _rates(golden, rng)
     ends = []
@@ -105,6 +113,6 @@ def _found(
     return np.where(better > 0, np.clip(corrected, 0.0, total), 0.0 if low else total)
 
 
-def _estimate(value: float | None, low: Floats, high: Floats, n: int) -> Estimate:
+def _estimate(value: float, low: Floats, high: Floats, n: int) -> Estimate:
     least, most = float(np.quantile(low, 0.025)), float(np.quantile(high, 0.975))
-    return Estimate(value, least, most, n) if value is None else Estimate(value, min(value, least), max(value, most), n)
+    return Estimate(value, min(value, least), max(value, most), n)

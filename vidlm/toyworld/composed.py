@@ -47,7 +47,8 @@ class Composed:
 
 def composed_policy(blocked: str, allowed: str = "") -> Policy:
     """A custom policy with this text: "a green star"."""
-    return Policy(f"custom.{blocked.replace(' ', '_')}", blocked, "custom", blocked, allowed, Severity.LOW, 0.5, 1.01, 0.5)
+    name = f"custom.{blocked.replace(' ', '_')}"
+    return Policy(name, blocked, "custom", blocked, allowed, Severity.LOW, 0.5, 1.01, 0.5)
 
 
 def sample_composed(rng: Rng, seen: Sequence[Fact]) -> Composed:
