@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from likeness_hashes import again, changed, joined, random_hashes, still, stranger, video
 
 from vidlm.domain import Span
+from vidlm.likeness.alignment import best_stretch, moments_of
 from vidlm.likeness.fingerprint import Fingerprint
-from vidlm.likeness.voting import RULES, Rules, best_stretch, match, moments_of
+from vidlm.likeness.voting import RULES, Rules, match
 
 KNOWN = stranger(1, 40)  # 20 seconds, 2 frames a second
 
@@ -153,6 +154,12 @@ def test_another_speed_is_found_where_it_is_allowed() -> None:
     assert (found.query, found.known) == (Span(0, 16), Span(0, 20))
 
 
+def test_times_that_no_video_has_take_neither_memory_nor_a_match() -> None:
+    """A list from outside may hold frames a nanosecond apart and a million seconds later."""
+    odd = dataclasses.replace(KNOWN, times_s=np.concatenate([np.arange(39) * 1e-9, [1e6]]))
+    assert match(KNOWN, odd) is None
+
+
 def test_nothing_is_no_match() -> None:
     nothing = video(np.empty((0, 32), np.uint8))
     assert match(nothing, KNOWN) is None
@@ -179,6 +186,7 @@ def test_frames_that_look_alike_are_one_moment_wherever_they_stand() -> None:
     ("times_s", "hashes", "quality"),
     [
         (np.array([0.0, 0.0]), random_hashes(0, 2), np.zeros(2, np.uint8)),
+        (np.array([-1.0, 0.0]), random_hashes(0, 2), np.zeros(2, np.uint8)),
         (np.array([0.0, np.nan]), random_hashes(0, 2), np.zeros(2, np.uint8)),
         (np.array([0.0, 1.0]), random_hashes(0, 3), np.zeros(2, np.uint8)),
         (np.array([0.0, 1.0]), random_hashes(0, 2), np.zeros(2, np.int64)),

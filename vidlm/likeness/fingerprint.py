@@ -31,7 +31,7 @@ def _no_views() -> npt.NDArray[np.uint8]:
 class Fingerprint:
     """The hashes of a video's sampled frames.
 
-    times_s: float64 [T], strictly increasing, seconds.  hashes: uint8 [T, 32], PDQ.  quality: uint8 [T], 0..100.
+    times_s: float64 [T], strictly increasing, seconds from 0.  hashes: uint8 [T, 32], PDQ.  quality: uint8 [T], 0..100.
     views, mirrored: uint8 [V, T, 32], other looks of the same frames that only a query needs: `views` beside `hashes`,
     `mirrored` all of them in a mirror. Both may be empty, as in what is kept. Raises `ValueError` for other shapes.
     """
@@ -44,8 +44,10 @@ class Fingerprint:
 
     def __post_init__(self) -> None:
         frames = len(self.times_s)
-        if self.times_s.dtype != np.float64 or self.times_s.ndim != 1 or not np.isfinite(self.times_s).all():
-            raise ValueError("times must be finite float64 [T]")
+        if self.times_s.dtype != np.float64 or self.times_s.ndim != 1:
+            raise ValueError(f"times must be float64 [T], not {self.times_s.dtype} {self.times_s.shape}")
+        if not (np.isfinite(self.times_s) & (self.times_s >= 0)).all():
+            raise ValueError("times must be finite and not negative")
         if frames > 1 and not bool(np.all(np.diff(self.times_s) > 0)):
             raise ValueError("times must increase")
         if self.hashes.dtype != np.uint8 or self.hashes.shape != (frames, BYTES):

@@ -20,9 +20,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vidlm.likeness.alignment import Ints
 from vidlm.likeness.fingerprint import Fingerprint
 from vidlm.likeness.pdq import BITS, BYTES, Hashes
-from vidlm.likeness.voting import RULES, Ints, Match, Rules, least_score, match
+from vidlm.likeness.voting import RULES, Match, Rules, least_score, match
 
 _LOW_BITS: Final = 20
 _PAIRS: Final = 1 << 18  # compared at once: 2 MiB
