@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.problems import ProblemError
 from vidlm.config import Settings
+from vidlm.domain import Role
 from vidlm.moderation.policies import PolicySet
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
@@ -57,3 +59,16 @@ def get_caller(
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+def _at_least(role: Role) -> Callable[[Caller], Caller]:
+    def check(caller: CallerDep) -> Caller:
+        if not caller.role.covers(role):
+            raise ProblemError(403, "forbidden", f"this needs the role {role}; your key has {caller.role}")
+        return caller
+
+    return check
+
+
+ReviewerDep = Annotated[Caller, Depends(_at_least(Role.REVIEWER))]
+LeadDep = Annotated[Caller, Depends(_at_least(Role.LEAD))]

@@ -14,6 +14,7 @@ VIDEO_QUEUED: Final[dict[str, Any]] = {
     "filename": "crossing.mp4",
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "size_bytes": 181_204,
+    "language": None,
     "legal_hold": False,
     "created_at": _WHEN,
     "finished_at": None,
@@ -31,6 +32,7 @@ VIDEO_QUEUED: Final[dict[str, Any]] = {
     },
     "duration_s": None,
     "verdict": None,
+    "review": "none",
     "toy_model": None,
     "links": {
         "self": f"/v1/videos/{_ID}",
@@ -53,6 +55,7 @@ VIDEO_READY: Final[dict[str, Any]] = VIDEO_QUEUED | {
     },
     "duration_s": 6.0,
     "verdict": {"action": "review", "reason": "weapons.shown reached review (0.91) at 2.0 s"},
+    "review": "pending",
     "toy_model": True,
 }
 

@@ -17,13 +17,17 @@ from api.deps import Service
 from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
 from api.routes import (
+    appeals,
     control,
     deliveries,
     events,
+    golden,
     pictures,
     policies,
     policy_sets,
     questions,
+    review,
+    review_queues,
     service,
     uploads,
     videos,
@@ -46,6 +50,10 @@ ROUTES: Final = (
     questions,
     policies,
     policy_sets,
+    review,
+    review_queues,
+    golden,
+    appeals,
     deliveries,
     webhooks,
     service,

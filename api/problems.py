@@ -32,6 +32,7 @@ _DISK_FULL: Final = ("database or disk is full", "No space left on device")
 _HTTP_CODES: Final = {
     400: "bad_request",
     401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",
@@ -40,6 +41,7 @@ _HTTP_CODES: Final = {
 _EXAMPLES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("invalid_multipart", "the body is not a complete multipart form"),
     401: ("unauthorized", "an API key is needed: Authorization: Bearer vk_..."),
+    403: ("forbidden", "this needs the role lead; your key has reviewer"),
     404: ("not_found", "there is no such video"),
     408: ("idle", "nothing came for 30 s; what had come is kept"),
     409: ("not_ready", "the analysis is not ready: the job is analyzing"),

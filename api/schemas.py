@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from vidlm.domain import Action, JobState, Priority, WorkState
 from vidlm.jobs.progress import Progress, progress_of
+from vidlm.moderation.decisions import ReviewState
 from vidlm.store.queries import VideoStatus
 from vidlm.store.tables import Question
 
@@ -55,6 +56,7 @@ class VideoOut(BaseModel):
     filename: str = Field(description="As the client called it. Opaque: escape it wherever it is shown.")
     sha256: str | None = Field(description="Null until all bytes are here.")
     size_bytes: int
+    language: str | None = Field(description="BCP 47, as its owner says.")
     legal_hold: bool = Field(description="True: nothing of it can be deleted.")
     created_at: datetime
     finished_at: datetime | None
@@ -65,6 +67,7 @@ class VideoOut(BaseModel):
     progress: ProgressOut
     duration_s: float | None
     verdict: VerdictOut | None
+    review: ReviewState = Field(description="What people make of it.")
     toy_model: bool | None = Field(description="True: judged by the embedded toy model, which knows toy clips only.")
     links: VideoLinks
 
@@ -136,6 +139,7 @@ def video_out(status: VideoStatus, progress: Progress | None = None) -> VideoOut
         filename=status.filename or "",
         sha256=status.sha256 or None,
         size_bytes=status.size_bytes,
+        language=status.language,
         legal_hold=status.legal_hold,
         created_at=status.created_at,
         finished_at=status.finished_at,
@@ -146,6 +150,7 @@ def video_out(status: VideoStatus, progress: Progress | None = None) -> VideoOut
         progress=progress_out(status, progress or progress_of(status)),
         duration_s=None if status.duration_s is None else round(status.duration_s, 3),
         verdict=verdict,
+        review=ReviewState(status.review_state),
         toy_model=status.toy_model,
         links=VideoLinks(
             self=here, analysis=f"{here}/analysis", content=f"{here}/content", questions=f"{here}/questions"

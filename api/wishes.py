@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from vidlm.jobs.intake import Wishes
 MAX_CLIENT_ID_CHARS: Final = 200
 MAX_DEADLINE_S: Final = 30 * 24 * 3600.0
 MAX_URL_CHARS: Final = 2000
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}", re.ASCII)
+"""The shape of a tag (RFC 5646); whether it is registered is nobody's business here."""
 
 
 def wishes_of(filename: str, fields: Mapping[str, str]) -> Wishes:
@@ -21,6 +24,7 @@ def wishes_of(filename: str, fields: Mapping[str, str]) -> Wishes:
     return Wishes(
         filename=filename,
         client_id=_client_id(fields.get("client_id")),
+        language=_language(fields.get("language")),
         priority=_priority(fields.get("priority")),
         deadline_s=_deadline_s(fields.get("deadline_s")),
         webhook_url=None if "webhook_url" not in fields else checked_url(fields["webhook_url"], "webhook_url"),
@@ -44,6 +48,12 @@ def checked_url(raw: str, field: str) -> str:
 def _client_id(raw: str | None) -> str | None:
     if raw is not None and (not raw or len(raw) > MAX_CLIENT_ID_CHARS):
         raise _invalid("client_id", f"between 1 and {MAX_CLIENT_ID_CHARS} characters")
+    return raw
+
+
+def _language(raw: str | None) -> str | None:
+    if raw is not None and not _LANGUAGE.fullmatch(raw):
+        raise _invalid("language", "a language tag as in BCP 47, such as en or pt-BR")
     return raw
 
 

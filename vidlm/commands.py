@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from vidlm import audit_commands
+from vidlm.domain import Role
 from vidlm.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -139,13 +140,17 @@ def doctor(
 
 
 @app.command()
-def key(name: Annotated[str, typer.Argument(help="What it is for.", show_default=False)]) -> None:
+def key(
+    name: Annotated[str, typer.Argument(help="What it is for.", show_default=False)],
+    role: Annotated[Role, typer.Option(help="What it may do.")] = Role.ADMIN,
+    restricted: Annotated[bool, typer.Option("--restricted", help="May review child safety.")] = False,
+) -> None:
     """Make another API key and print it: it is kept nowhere, and shown only this once."""
     from vidlm import operate, screen  # noqa: PLC0415
     from vidlm.store.keys import create_key  # noqa: PLC0415
 
     with operate.opened(_settings()) as database, database.write() as session:
-        made = create_key(session, name)
+        made = create_key(session, name, role=role, restricted=restricted)
     screen.out().print(made, markup=False, soft_wrap=True)
 
 

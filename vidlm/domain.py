@@ -42,6 +42,19 @@ class Action(StrEnum):
         return list(Action).index(self)
 
 
+class Role(StrEnum):
+    """What somebody may do, from least to most; whoever may do more may do the less, too."""
+
+    VIEWER = "viewer"  # look
+    REVIEWER = "reviewer"  # decide about videos
+    LEAD = "lead"  # decide about queues, policies and decisions
+    ADMIN = "admin"  # all
+
+    def covers(self, needed: Role) -> bool:
+        """Whether it allows what `needed` allows."""
+        return list(Role).index(self) >= list(Role).index(needed)
+
+
 class JobState(StrEnum):
     """Where a video's job stands; `vidlm.jobs.states` says which may follow which."""
 

@@ -3,6 +3,7 @@
 work out of attempts whose worker was lost    -> failed
 jobs whose deadline has passed                -> expired
 wake-ups that the broker lost                 -> owed again
+flagged videos that nobody was asked about    -> in a queue for review
 files of deleted videos                       -> gone, and seen to be gone
 what is older than it may become              -> gone, unless a legal hold keeps it
 uploads that broke off with their process     -> gone
@@ -28,6 +29,7 @@ from vidlm.errors import VidlmError
 from vidlm.jobs import control, disposal, idempotency, life, outbox, presence
 from vidlm.jobs.claims import attempts_of
 from vidlm.queue import CONSUME_ORDER, Task, waiting
+from vidlm.review import items
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
 from workers.loops import OUTAGES, keep_doing
@@ -63,6 +65,7 @@ def sweep_once(database: Database, blobs: BlobStore, broker: redis.Redis | None,
         lambda: _end_exhausted(database, settings),
         lambda: _expire(database, blobs),
         lambda: _resend_lost(database, broker) if broker is not None else None,
+        lambda: _file_missing(database),
         lambda: _purge(database, blobs, quiet_s=2 * settings.lease_s),
         lambda: _enforce_ages(database, blobs, disposal.Ages.of(settings)),
         lambda: _forget(database, blobs, settings),
@@ -131,6 +134,15 @@ def _resend_lost(database: Database, broker: redis.Redis) -> None:
             lost = outbox.resend_lost(session, queue, length)
         if lost:
             log.warning("sweep.wakeups_lost", queue=queue.value, count=lost)
+
+
+def _file_missing(database: Database) -> None:
+    with database.read() as session:
+        if not items.any_missing(session):
+            return
+    with database.write() as session:
+        count = items.file_missing(session)
+    log.info("sweep.filed_for_review", count=count)
 
 
 def _purge(database: Database, blobs: BlobStore, quiet_s: float) -> None:

@@ -25,6 +25,7 @@ from vidlm.jobs import life, reuse
 from vidlm.jobs.claims import Claim, claim, claim_next, heartbeat
 from vidlm.jobs.progress import SAID_EVERY_S
 from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
+from vidlm.review import items
 from vidlm.store.queries import job_of, segments_of, turns_before
 from vidlm.store.tables import Job, Question, SpanWork, Video
 from workers.runtime import Runtime, StoppingError
@@ -101,6 +102,7 @@ def _take_over(runtime: Runtime, held: Claim, job: Job, folder: str, recipe: str
     runtime.blobs.fill_work_folder(folder, twin.work_folder)
     with runtime.database.write() as session:
         reuse.reused(session, held, twin.id, work_folder=folder)
+        items.file(session, session.get_one(Job, job.id))
     return True
 
 
@@ -132,6 +134,7 @@ def finish(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
     analysis = pipeline.finish(prepared, segments, runtime.engine(), runtime.pinned(job), runtime.settings)
     with runtime.database.write() as session:
         life.finished(session, held, analysis)
+        items.file(session, session.get_one(Job, job.id))
 
 
 def answer(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:

@@ -54,7 +54,9 @@ OffsetHeader = Annotated[str | None, Header(description="Bytes that are here alr
 ChecksumHeader = Annotated[str | None, Header(description="Of this body: `sha256 <base64>` or `sha1 <base64>`.")]
 MetadataHeader = Annotated[
     str | None,
-    Header(description="`key <base64>,...`: filename, client_id, priority, deadline_s, webhook_url; others are kept."),
+    Header(
+        description="`key <base64>,...`: filename, client_id, language, priority, deadline_s, webhook_url, or others."
+    ),
 ]
 
 

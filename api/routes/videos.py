@@ -43,6 +43,7 @@ _FORM: Final = {
     "properties": {
         FIELD: {"type": "string", "format": "binary", "description": "The video file."},
         "client_id": {"type": "string", "maxLength": 200, "description": "What you call it; need not be unique."},
+        "language": {"type": "string", "description": "BCP 47, such as en or pt-BR: queues for review may ask for it."},
         "priority": {"type": "string", "enum": list(Priority), "default": "normal"},
         "deadline_s": {
             "type": "number",

@@ -17,9 +17,11 @@ from vidlm.jobs import events, outbox, turns
 from vidlm.jobs.claims import call_off
 from vidlm.jobs.life import let_go
 from vidlm.jobs.states import ACTIVE, OPEN, RETRIABLE
+from vidlm.moderation.decisions import ItemState
 from vidlm.queue import Task
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock
+from vidlm.store.review import Appeal, GoldenAnswer, ReviewDecision, ReviewItem
 from vidlm.store.tables import AnalysisRow, FlagRow, Job, Question, SegmentRow, SpanWork, Video
 
 
@@ -86,6 +88,7 @@ def deleted(session: Session, video: Video, *, actor: str) -> None:
     session.exec(delete(Question).where(col(Question.video_id) == video.id))
     outbox.settle_all(session, [job.id, *spans, *questions])
     job.token += 1
+    _forget_review(session, video.id)
     job.prepared = job.verdict_action = job.verdict_reason = job.error_code = job.error_detail = None
     job.work_folder = job.duration_s = job.webhook_url = None
     job.spans_done = job.spans_total = 0
@@ -106,6 +109,15 @@ def hold(session: Session, video: Video, on: bool, *, actor: str) -> None:
         video.legal_hold = on
         event = "video.held" if on else "video.released"
         audit(session, tenant_id=video.tenant_id, actor=actor, event=event, target_id=video.id)
+
+
+def _forget_review(session: Session, video_id: str) -> None:
+    """Nobody has to look any more. What was decided stays, without what people wrote."""
+    open_states = (ItemState.WAITING.value, ItemState.CLAIMED.value)
+    gone = (col(ReviewItem.video_id) == video_id, col(ReviewItem.state).in_(open_states))
+    session.exec(update(ReviewItem).where(*gone).values(state=ItemState.WITHDRAWN.value))
+    for table in (ReviewDecision, GoldenAnswer, Appeal):
+        session.exec(update(table).where(col(table.video_id) == video_id).values(note=""))
 
 
 def _stop(session: Session, job: Job, end: JobState) -> None:

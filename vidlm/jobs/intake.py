@@ -25,12 +25,13 @@ from vidlm.store.tables import Job, Video
 class Wishes:
     """What an uploader may say besides the bytes.
 
-    `deadline_s`: seconds from now after which the result is of no use. `webhook_url`: told of what happens to this
-    video, beside the registered endpoints.
+    `language`: BCP 47, of what is said or written in it. `deadline_s`: seconds from now after which the result is of
+    no use. `webhook_url`: told of what happens to this video, beside the registered endpoints.
     """
 
     filename: str = ""
     client_id: str | None = None
+    language: str | None = None
     priority: Priority = Priority.NORMAL
     deadline_s: float | None = None
     webhook_url: str | None = None
@@ -86,6 +87,7 @@ def _video(video_id: str, tenant_id: str, wishes: Wishes, size_bytes: int) -> Vi
         id=video_id,
         tenant_id=tenant_id,
         client_id=wishes.client_id,
+        language=wishes.language,
         filename=wishes.filename,
         sha256="",
         size_bytes=size_bytes,

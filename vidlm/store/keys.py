@@ -11,26 +11,39 @@ from typing import Final
 from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
+from vidlm.domain import Role
 from vidlm.store.tables import DEFAULT_TENANT, ApiKey
 
 PREFIX = "vk_"
 
-_CALLER: Final = select(ApiKey.tenant_id, ApiKey.id).where(col(ApiKey.key_sha256) == bindparam("digest"))
+_CALLER: Final = select(ApiKey.tenant_id, ApiKey.id, ApiKey.role, ApiKey.restricted).where(
+    col(ApiKey.key_sha256) == bindparam("digest")
+)
 """Asked by every request: made once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request comes from."""
+    """Who a request comes from, and what they may do. `restricted`: see videos that only some may see in review."""
 
     tenant_id: str
     key_id: str
+    role: Role = Role.ADMIN
+    restricted: bool = False
 
 
-def create_key(session: Session, name: str, tenant_id: str = DEFAULT_TENANT) -> str:
+def create_key(
+    session: Session,
+    name: str,
+    tenant_id: str = DEFAULT_TENANT,
+    *,
+    role: Role = Role.ADMIN,
+    restricted: bool = False,
+) -> str:
     """Make a key for `tenant_id` and return it: nobody can read it again."""
     key = PREFIX + secrets.token_urlsafe(32)
-    session.add(ApiKey(tenant_id=tenant_id, name=name, key_sha256=_digest(key)))
+    row = ApiKey(tenant_id=tenant_id, name=name, key_sha256=_digest(key), role=role.value, restricted=restricted)
+    session.add(row)
     return key
 
 
@@ -42,7 +55,7 @@ def any_key(session: Session) -> bool:
 def find_caller(session: Session, key: str) -> Caller | None:
     """Whose key this is, or None."""
     row = session.execute(_CALLER, {"digest": _digest(key)}).first()
-    return Caller(*row) if row else None
+    return Caller(row.tenant_id, row.id, Role(row.role), row.restricted) if row else None
 
 
 def _digest(key: str) -> str:

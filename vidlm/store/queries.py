@@ -28,6 +28,7 @@ class VideoStatus:
     filename: str | None
     sha256: str
     size_bytes: int
+    language: str | None
     legal_hold: bool
     created_at: datetime
     state: JobState
@@ -44,6 +45,7 @@ class VideoStatus:
     verdict_action: str | None
     verdict_reason: str | None
     toy_model: bool | None
+    review_state: str
     started_at: datetime | None
     prepared_at: datetime | None
     analyzed_at: datetime | None

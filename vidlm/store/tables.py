@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from vidlm.domain import Action, JobState, Priority, Severity, WorkState
+from vidlm.domain import Action, JobState, Priority, Role, Severity, WorkState
+from vidlm.moderation.decisions import ReviewState
 from vidlm.store.columns import CleanText, UtcDateTime, new_id, utc_now
 
 DEFAULT_TENANT = "ten_default"
@@ -34,6 +35,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 SQLModel.metadata.naming_convention = NAMING
+_UNFILED = text("state = 'ready' AND review_state = 'none' AND verdict_action <> 'allow'")
 _KEPT, _GONE = text("deleted_at IS NULL"), text("deleted_at IS NOT NULL")
 
 
@@ -58,11 +60,15 @@ class ApiKey(SQLModel, table=True):
     """A key's SHA-256; the key itself is shown once, when it is made, and kept nowhere."""
 
     __tablename__: ClassVar[Any] = "api_key"
+    __table_args__ = (one_of("role", Role),)
 
     id: str = Field(default_factory=lambda: new_id("key"), primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id", index=True)
     name: str
     key_sha256: str = Field(unique=True)
+    role: str = Field(default=Role.ADMIN.value, sa_column_kwargs={"server_default": Role.ADMIN.value})
+    # may see videos with flags of `child_safety` in review
+    restricted: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
@@ -92,6 +98,7 @@ class Video(SQLModel, table=True):
     sha256: str
     size_bytes: int = Field(sa_type=BigInteger)  # while it is uploaded, what it will be
     blob: str | None = Field(default=None, index=True)
+    language: str | None = None  # BCP 47, as its owner says; who reviews it may depend on it
     legal_hold: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -122,6 +129,7 @@ class Job(Claimable, table=True):
         UniqueConstraint("video_id", "pipeline_version"),
         one_of("state", JobState),
         one_of("verdict_action", Action),
+        one_of("review_state", ReviewState),
         CheckConstraint("spans_done >= 0 AND spans_done <= spans_total", name="spans_counted"),
         CheckConstraint("state NOT IN ('rejected', 'failed') OR error_code IS NOT NULL", name="end_explained"),
         Index(None, "state", "lease_until"),
@@ -129,7 +137,9 @@ class Job(Claimable, table=True):
         Index(None, "tenant_id", "state", "priority", "turn"),
         Index(None, "tenant_id", "state", "video_id"),
         Index(None, "tenant_id", "verdict_action", "video_id"),
+        Index(None, "tenant_id", "review_state", "video_id"),
         Index(None, "tenant_id", "priority", "video_id"),
+        Index("ix_job_id_unfiled", "id", sqlite_where=_UNFILED, postgresql_where=_UNFILED),
         Index(None, "deadline_at"),
         Index(None, "finished_at"),
     )
@@ -149,6 +159,8 @@ class Job(Claimable, table=True):
     verdict_action: str | None = None
     verdict_reason: str | None = Field(default=None, sa_type=CleanText)
     toy_model: bool | None = None
+    # what people make of it (`vidlm.store.review`)
+    review_state: str = Field(default=ReviewState.NONE.value, sa_column_kwargs={"server_default": "none"})
     webhook_url: str | None = None  # told of this job's end, beside the registered endpoints
     deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
