@@ -20,6 +20,7 @@ from sqlmodel import SQLModel
 from tampering import unguarded
 
 from vidlm.config import Settings
+from vidlm.domain import Role
 from vidlm.jobs import presence
 from vidlm.queue import CONSUME_ORDER
 from vidlm.store.engine import Database, migrate
@@ -101,10 +102,11 @@ class Api:
     settings: Settings
     url: str
 
-    def key(self, tenant_id: str) -> dict[str, str]:
+    def key(self, tenant_id: str, role: Role = Role.ADMIN, *, restricted: bool = False) -> dict[str, str]:
         """Headers with a new key of `tenant_id`, which must exist."""
         with self.database.write() as session:
-            return {"Authorization": f"Bearer {create_key(session, 'test', tenant_id)}"}
+            made = create_key(session, "test", tenant_id, role=role, restricted=restricted)
+        return {"Authorization": f"Bearer {made}"}
 
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -45,6 +45,15 @@ BODIES = {
     ("post", "/v1/policy-sets"): {"name": "stricter"},
     ("patch", "/v1/policy-sets/{policy_set_id}"): {},
     ("post", "/v1/policy-sets/{policy_set_id}/activate"): {"reason": "why not"},
+    ("post", "/v1/review/claim"): {},
+    ("post", "/v1/review/items/{item_id}/keep"): {"token": 1},
+    ("post", "/v1/review/items/{item_id}/release"): {"token": 1},
+    ("post", "/v1/review/items/{item_id}/decision"): {"token": 1, "outcome": "second_opinion"},
+    ("post", "/v1/review/queues"): {"name": "ours", "title": "Ours", "rule": {}},
+    ("patch", "/v1/review/queues/{name}"): {"title": "theirs"},
+    ("patch", "/v1/review/settings"): {},
+    ("post", "/v1/review/golden"): {"video_id": "vid_1", "outcome": "approve"},
+    ("post", "/v1/videos/{video_id}/appeals"): {"note": "unfair"},
 }
 
 
@@ -55,6 +64,10 @@ NOBODYS = {
     "delivery_id": "dlv_1",
     "policy_set_id": "pst_1",
     "number": "0",
+    "item_id": "rvi_1",
+    "decision_id": "dec_1",
+    "golden_id": "gld_1",
+    "name": "nobodys",
 }
 
 
@@ -91,6 +104,17 @@ def test_every_route_but_health_needs_a_key(api: Api, headers: dict[str, str]) -
             assert response.headers["www-authenticate"] == "Bearer"
 
 
+def decided(api: Api, video_id: str) -> dict[str, str]:
+    """Rows that come of review."""
+    item = api.client.post("/v1/review/claim").json()["item"]
+    assert item["video_id"] == video_id
+    told = [{"flag_id": flag["id"], "verdict": "confirm"} for flag in item["flags"]]
+    said = {"token": item["lock"]["token"], "outcome": "remove", "flags": told}
+    done = api.client.post(f"/v1/review/items/{item['id']}/decision", json=said).json()
+    golden = api.client.post("/v1/review/golden", json={"video_id": video_id, "outcome": "remove"}).json()
+    return {"item_id": item["id"], "decision_id": done["decision"]["id"], "golden_id": golden["id"]}
+
+
 def test_another_tenants_rows_are_not_there(api: Api) -> None:
     webhook_id = api.client.post("/v1/webhooks", json={"url": "https://hooks.example.org/"}).json()["id"]
     video_id = upload(api).json()["id"]
@@ -103,6 +127,8 @@ def test_another_tenants_rows_are_not_there(api: Api) -> None:
         "webhook_id": webhook_id,
         "delivery_id": delivery_id,
         "policy_set_id": api.client.post("/v1/policy-sets", json={"name": "ours"}).json()["id"],
+        "name": api.client.post("/v1/review/queues", json={"name": "ours", "title": "Ours", "rule": {}}).json()["name"],
+        **decided(api, video_id),
     }
     with api.database.write() as session:
         session.add(Tenant(id="ten_other", name="other"))
@@ -114,7 +140,7 @@ def test_another_tenants_rows_are_not_there(api: Api) -> None:
             assert refusal(httpx.request(method, url, headers=stranger, **body(method, path))) == (404, "not_found")
             asked += 1
     assert asked >= 6
-    for path in ("/v1/videos", "/v1/webhooks", "/v1/webhooks/deliveries", "/v1/policy-sets"):
+    for path in ("/v1/videos", "/v1/webhooks", "/v1/webhooks/deliveries", "/v1/policy-sets", "/v1/review/items"):
         assert httpx.get(f"{api.url}{path}", headers=stranger).json()["items"] == []
     assert api.client.get(f"/v1/videos/{video_id}").json()["state"] == "ready"  # and nothing was deleted
 
@@ -194,12 +220,42 @@ def test_every_operation_shows_an_example_of_each_document() -> None:
         assert expected <= set(what["responses"]), (method, path)
 
 
+REVIEW = {
+    "TOKEN": "TokenIn",
+    "LOCK": "LockOut",
+    "ITEM": "ReviewItemOut",
+    "CASE": "ReviewCaseOut",
+    "ITEM_PAGE": "ReviewItemPage",
+    "EXPOSURE": "ExposureOut",
+    "CLAIM": "ClaimOut",
+    "DECISION_IN": "DecisionIn",
+    "DECISION": "DecisionOut",
+    "DECIDED": "DecidedOut",
+    "HISTORY": "HistoryOut",
+    "QUEUE_IN": "QueueIn",
+    "QUEUE_CHANGE": "QueueChange",
+    "QUEUE": "QueueOut",
+    "QUEUES": "QueuesOut",
+    "SETTINGS_CHANGE": "ReviewSettingsChange",
+    "SETTINGS": "ReviewSettingsOut",
+    "APPEAL_IN": "AppealIn",
+    "APPEAL": "AppealOut",
+    "APPEALS": "AppealsOut",
+    "GOLDEN_IN": "GoldenIn",
+    "GOLDEN": "GoldenOut",
+    "GOLDENS": "GoldensOut",
+}
+"""Which example shows which document."""
+
+
 def test_the_examples_are_true_to_their_schemas() -> None:
-    from api import examples, policy_examples, policy_schemas  # noqa: PLC0415
+    from api import examples, policy_examples, policy_schemas, review_examples, review_schemas  # noqa: PLC0415
 
     for example in (examples.VIDEO_QUEUED, examples.VIDEO_READY):
         schemas.VideoOut.model_validate(example)
     schemas.VideoPage.model_validate(examples.PAGE)
+    for name, schema in REVIEW.items():
+        getattr(review_schemas, schema).model_validate(getattr(review_examples, name))
     policy_schemas.PoliciesOut.model_validate(policy_examples.POLICIES)
     policy_schemas.LabelsOut.model_validate(policy_examples.LABELS)
     policy_schemas.PolicySetIn.model_validate(policy_examples.POLICY_SET_IN)

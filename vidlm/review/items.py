@@ -143,8 +143,13 @@ def check_room(session: Session, caller: Caller, now: datetime) -> None:
 
 def lock(session: Session, item: ReviewItem, caller: Caller, now: datetime) -> None:
     """The item is the caller's, until the tenant's lock time is over. Whoever held it before does so no more."""
-    item.state, item.claimed_by, item.claimed_at = ItemState.CLAIMED.value, caller.key_id, now
-    item.claimed_until = now + timedelta(seconds=settings_of(session, caller.tenant_id).lock_s)
+    until = now + timedelta(seconds=settings_of(session, caller.tenant_id).lock_s)
+    item.state, item.claimed_by, item.claimed_at, item.claimed_until = (
+        ItemState.CLAIMED.value,
+        caller.key_id,
+        now,
+        until,
+    )
     item.token += 1
 
 
@@ -158,12 +163,11 @@ def release(session: Session, item: ReviewItem, caller: Caller, token: int) -> N
     """Back into the line, at its old place; the item is locked (`find`). Raises `ConflictError` (`claim_lost`)."""
     check_held(item, caller, token)
     golden = item.occasion == Occasion.GOLDEN
+    job = session.get_one(Job, item.job_id)
     item.state = (ItemState.WITHDRAWN if golden else ItemState.WAITING).value
     item.claimed_by = item.claimed_at = item.claimed_until = None
-    if not golden:
-        job = session.get_one(Job, item.job_id)
-        if item.occasion == Occasion.FLAGGED and job.review_state == ReviewState.IN_REVIEW:
-            job.review_state = ReviewState.PENDING.value
+    if item.occasion == Occasion.FLAGGED and job.review_state == ReviewState.IN_REVIEW:
+        job.review_state = ReviewState.PENDING.value
 
 
 def check_held(item: ReviewItem, caller: Caller, token: int) -> None:
