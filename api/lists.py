@@ -17,6 +17,7 @@ from fastapi import Depends, Query
 from api.problems import ProblemError
 from api.wishes import MAX_CLIENT_ID_CHARS
 from vidlm.domain import Action, JobState, Priority
+from vidlm.moderation.decisions import ReviewState
 from vidlm.store.listing import Filters, Page
 
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -35,6 +36,9 @@ def get_filters(
     *,
     state: Annotated[list[JobState] | None, Query(description="Only in one of these states; may be repeated.")] = None,
     verdict: Annotated[list[Action] | None, Query(description="Only so judged; may be repeated.")] = None,
+    review: Annotated[
+        list[ReviewState] | None, Query(description="Only where people have got so far; may be repeated.")
+    ] = None,
     client_id: Annotated[
         str | None, Query(min_length=1, max_length=MAX_CLIENT_ID_CHARS, description="Only what you call so.")
     ] = None,
@@ -52,6 +56,7 @@ def get_filters(
     return Filters(
         states=frozenset(state or ()),
         verdicts=frozenset(verdict or ()),
+        reviews=frozenset(review or ()),
         client_id=client_id,
         sha256=sha256,
         priority=priority,

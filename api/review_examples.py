@@ -159,3 +159,33 @@ GOLDEN: Final[dict[str, Any]] = GOLDEN_IN | {
     "retired_at": None,
 }
 GOLDENS: Final[dict[str, Any]] = {"golden": [GOLDEN]}
+
+_WAITS: Final[dict[str, Any]] = {"count": 212, "median_s": 94.5, "p90_s": 610.0}
+TRANSPARENCY: Final[dict[str, Any]] = {
+    "since": "2026-10-01T00:00:00Z",
+    "until": "2026-11-01T00:00:00Z",
+    "videos_received": 5210,
+    "videos_deleted": 31,
+    "videos_by_end": {"ready": 5120, "rejected": 88, "failed": 2},
+    "minutes_analysed": 9120.5,
+    "verdicts": {"allow": 4902, "review": 201, "block": 17},
+    "policies": {
+        "weapons.shown": {
+            "flags": 140,
+            "blocked": 0,
+            "confirmed": 96,
+            "rejected": 40,
+            "other_policy": 4,
+            "missed": 3,
+            "overturned": 0.314,
+        }
+    },
+    "decisions": {"approve": 150, "remove": 60, "escalate": 2},
+    "decisions_by_occasion": {"flagged": 205, "second": 5, "appeal": 2},
+    "decisions_undone": 4,
+    "blocks_overturned": 1,
+    "appeals": 2,
+    "appeals_granted": 1,
+    "waits": _WAITS,
+    "waits_by_severity": {"low": _WAITS},
+}

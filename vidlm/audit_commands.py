@@ -5,28 +5,18 @@ Heavy imports happen inside the commands, as in `vidlm.cli`.
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TextIO
+from typing import Annotated
 
 import typer
 
-from vidlm.errors import SettingsError, StorageError
-
-if TYPE_CHECKING:
-    from vidlm.config import Settings
+from vidlm.command_parts import ACTOR, made_whole, settings_of_service, time_of
+from vidlm.errors import SettingsError
 
 app = typer.Typer(help="Prove that nobody changed the audit, anchor it elsewhere, export it.", no_args_is_help=True)
 
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant's rows.", show_default=False)]
-
-ACTOR: Final = "cli"
-"""Who did it, in the audit."""
 
 
 @app.command()
@@ -41,7 +31,7 @@ def verify(
     from vidlm.audit import anchors, verifying  # noqa: PLC0415
 
     kept = anchors.read(anchor) if anchor is not None else []
-    with operate.opened(_settings()) as database:
+    with operate.opened(settings_of_service()) as database:
         report = verifying.verify(database, tenant, kept)
     out = screen.out()
     for fault in report.faults:
@@ -64,7 +54,7 @@ def anchor(
     from vidlm import operate, screen  # noqa: PLC0415
     from vidlm.audit import anchors  # noqa: PLC0415
 
-    settings = _settings()
+    settings = settings_of_service()
     path = to or settings.audit_anchor
     if path is None:
         raise SettingsError("anchor takes --to FILE, or VIDLM_AUDIT_ANCHOR names it")
@@ -95,45 +85,11 @@ def export(
 
     if form not in list(Format):
         raise SettingsError(f"--format: known are {', '.join(Format)}")
-    wanted = Wanted(tenant, _time("--from", since), _time("--until", until))
-    with operate.opened(_settings()) as database:
+    wanted = Wanted(tenant, time_of("--from", since), time_of("--until", until))
+    with operate.opened(settings_of_service()) as database:
         if output is None:
             write(database, sys.stdout, Format(form), wanted, actor=ACTOR)
             return
-        with _made_whole(output) as file:
+        with made_whole(output) as file:
             count = write(database, file, Format(form), wanted, actor=ACTOR)
     screen.err().print(f"{count:,} rows")
-
-
-def _time(option: str, given: str | None) -> datetime | None:
-    """UTC, where it names no zone."""
-    if given is None:
-        return None
-    try:
-        at = datetime.fromisoformat(given)
-    except ValueError as exc:
-        raise SettingsError(f"{option} takes an ISO time, such as 2026-01-31 or 2026-01-31T12:00:00Z") from exc
-    return at.replace(tzinfo=at.tzinfo or UTC)
-
-
-@contextmanager
-def _made_whole(path: Path) -> Iterator[TextIO]:
-    """A file that takes its place when it is written to the end, and never shows half of itself."""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as exc:
-        raise StorageError(f"the file cannot be written: {exc.strerror}") from exc
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            yield file
-        Path(name).replace(path)
-    except OSError as exc:
-        raise StorageError(f"the file cannot be written: {exc.strerror}") from exc
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _settings() -> Settings:
-    from vidlm.config import load_settings  # noqa: PLC0415
-
-    return load_settings()

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from vidlm import audit_commands
-from vidlm.domain import Role
+from vidlm import audit_commands, review_commands
 from vidlm.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ app = typer.Typer()
 jobs = typer.Typer(help="Look into jobs, retry them, cancel them.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(audit_commands.app, name="audit")
+app.add_typer(review_commands.app, name="review")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the document and nothing else.")]
 Ids = Annotated[list[str], typer.Argument(help="Ids of videos or jobs.", show_default=False)]
@@ -142,15 +142,18 @@ def doctor(
 @app.command()
 def key(
     name: Annotated[str, typer.Argument(help="What it is for.", show_default=False)],
-    role: Annotated[Role, typer.Option(help="What it may do.")] = Role.ADMIN,
+    role: Annotated[str, typer.Option(help="viewer, reviewer, lead or admin.")] = "admin",
     restricted: Annotated[bool, typer.Option("--restricted", help="May review child safety.")] = False,
 ) -> None:
     """Make another API key and print it: it is kept nowhere, and shown only this once."""
     from vidlm import operate, screen  # noqa: PLC0415
+    from vidlm.domain import Role  # noqa: PLC0415
     from vidlm.store.keys import create_key  # noqa: PLC0415
 
+    if role not in list(Role):
+        raise SettingsError(f"--role: known are {', '.join(Role)}")
     with operate.opened(_settings()) as database, database.write() as session:
-        made = create_key(session, name, role=role, restricted=restricted)
+        made = create_key(session, name, role=Role(role), restricted=restricted)
     screen.out().print(made, markup=False, soft_wrap=True)
 
 

@@ -244,6 +244,7 @@ REVIEW = {
     "GOLDEN_IN": "GoldenIn",
     "GOLDEN": "GoldenOut",
     "GOLDENS": "GoldensOut",
+    "TRANSPARENCY": "TransparencyOut",
 }
 """Which example shows which document."""
 

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, select, union_all
 from sqlmodel import Session, col
 
 from vidlm.domain import Action, JobState, Priority
+from vidlm.moderation.decisions import ReviewState
 from vidlm.store.queries import STATUSES, VideoStatus, status_of
 from vidlm.store.tables import FlagRow, Job, Video
 
@@ -35,6 +36,7 @@ class Filters:
 
     states: frozenset[JobState] = frozenset()
     verdicts: frozenset[Action] = frozenset()
+    reviews: frozenset[ReviewState] = frozenset()
     client_id: str | None = None
     sha256: str | None = None
     priority: Priority | None = None
@@ -72,6 +74,8 @@ def _driver(filters: Filters) -> tuple[type[Video | Job | FlagRow], list[Where]]
         values = [col(Video.client_id) == filters.client_id]
     elif filters.sha256 is not None:
         values = [col(Video.sha256) == filters.sha256]
+    elif filters.reviews:
+        table, values = Job, [col(Job.review_state) == state.value for state in sorted(filters.reviews)]
     elif filters.verdicts:
         table, values = Job, [col(Job.verdict_action) == verdict.value for verdict in sorted(filters.verdicts)]
     elif filters.states:
@@ -131,6 +135,8 @@ def _on_job(filters: Filters) -> list[Where]:
         found.append(col(Job.state).in_(sorted(filters.states)))
     elif filters.sha256 is not None or filters.priority is not None:  # all else is taken off a video with its deletion
         found.append(col(Job.state) != JobState.DELETED.value)
+    if filters.reviews:
+        found.append(col(Job.review_state).in_(sorted(filters.reviews)))
     if filters.verdicts:
         found.append(col(Job.verdict_action).in_(sorted(filters.verdicts)))
     if filters.priority is not None:
