@@ -214,6 +214,7 @@ def _fill(world: World) -> None:
                 "pipeline_version": PIPELINE_VERSION,
                 "state": "ready",
                 "verdict_action": "review" if number % 10 == 0 else "allow",
+                "review_state": "pending" if number % 10 == 0 else "none",
                 "created_at": at,
                 "finished_at": at,
             }

@@ -14,6 +14,7 @@ from vidlm.jobs.states import OPEN
 from vidlm.store.engine import Database
 from vidlm.store.hooks import Delivery
 from vidlm.store.ledger import Audit, Event
+from vidlm.store.review import ReviewItem
 from vidlm.store.tables import AnalysisRow, FlagRow, Job, SegmentRow
 
 _SLICE = 500
@@ -54,11 +55,12 @@ def wait_ended(database: Database, video_ids: Collection[str], timeout_s: float)
 
 
 def count_doubled(database: Database) -> int:
-    """How much is there more than once that may be there once: in results, parts, flags, events, audit, deliveries."""
+    """How much is there more than once that may be there once: results, parts, flags, items, events, audit, deliveries."""
     pairs = (
         (AnalysisRow.job_id,),
         (SegmentRow.job_id, SegmentRow.index),
         (FlagRow.job_id, FlagRow.policy_id, FlagRow.start_s),
+        (ReviewItem.job_id,),
         (Delivery.event_id, Delivery.url, Delivery.replay),
     )
     with database.read() as session:
