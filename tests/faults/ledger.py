@@ -55,7 +55,7 @@ def wait_ended(database: Database, video_ids: Collection[str], timeout_s: float)
 
 
 def count_doubled(database: Database) -> int:
-    """How much is there more than once that may be there once: results, parts, flags, items, events, audit and so on."""
+    """How much is there more than once that may be there once: results, parts, flags, items, events, audit rows."""
     pairs = (
         (AnalysisRow.job_id,),
         (SegmentRow.job_id, SegmentRow.index),
