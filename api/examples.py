@@ -90,6 +90,7 @@ PROVENANCE: Final[dict[str, Any]] = {
     "policy_set_version": "5b0c1d2e3f4a",
     "sampling": {"fps": 2.0, "width": 112, "height": 84},
     "libraries": {"torch": "2.13.0", "transformers": "5.23.0", "decord2": "3.4.0"},
+    "second_look": None,
 }
 
 ANALYSIS: Final[dict[str, Any]] = {
@@ -108,7 +109,7 @@ ANALYSIS: Final[dict[str, Any]] = {
         "has_audio": True,
         "hdr": False,
     },
-    "provenance": PROVENANCE,
+    "provenance": PROVENANCE | {"second_look": {"fps": 4.0, "width": 112, "height": 84}},
     "coverage": {"seconds_seen": 6.0, "seconds_total": 6.0, "gaps": [], "partial": False},
     "segments": [
         {
@@ -135,9 +136,25 @@ ANALYSIS: Final[dict[str, Any]] = {
             "severity": "low",
             "action": "review",
             "evidence": [{"time_s": 2.0, "thumbnail": None}],
+            "second_look": "confirmed",
         }
     ],
     "verdict": VIDEO_READY["verdict"],
+    "second_looks": [
+        {
+            "policy_id": "weapons.shown",
+            "segment": 0,
+            "start_s": 0.0,
+            "end_s": 6.0,
+            "first_score": 0.71,
+            "outcome": "confirmed",
+            "second_score": 0.912345,
+            "peak_score": 0.97,
+            "peak_start_s": 2.0,
+            "peak_end_s": 3.0,
+            "reason": "",
+        }
+    ],
 }
 
 QUESTION: Final[dict[str, Any]] = {"question": "When does the red car appear?"}

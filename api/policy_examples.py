@@ -35,6 +35,7 @@ POLICIES: Final[dict[str, Any]] = {
             "min_duration_s": 1.0,
             "labels": {"aws": "Weapons", "llava_guard": "O6"},
             "enabled": True,
+            "second_look": None,
         }
     ],
 }

@@ -19,6 +19,13 @@ MAX_REASON = 2000
 MAX_POLICIES = 500
 
 
+class BandOut(BaseModel):
+    """Scores from the one threshold on, below the other."""
+
+    from_threshold: float
+    below_threshold: float
+
+
 class PolicyOut(BaseModel):
     id: str
     title: str
@@ -32,6 +39,10 @@ class PolicyOut(BaseModel):
     min_duration_s: float = Field(description="A shorter flag is none, unless it would block.")
     labels: dict[str, str] = Field(description="What other taxonomies call it.")
     enabled: bool
+    second_look: BandOut | None = Field(
+        description="The scores that are looked at again before a verdict; null: from half of `keep_threshold` up to "
+        "`block_threshold`."
+    )
 
 
 class PoliciesOut(BaseModel):

@@ -250,13 +250,7 @@ def _look_closer(
 
 def _relevance(visual: Sequence[VisualTokens], request: str, eyes: Eyes) -> list[float]:
     """P(Yes) of "does this part show what the question is about?" for each part."""
-    shown = [eyes.prompt(tokens) for tokens in visual]
-    asked = eyes.engine.score_all(shown, [request], priority=eyes.priority)
-    try:
-        return [future.result()[0] for future in asked]
-    finally:
-        for future in asked:  # nothing to those that are done
-            future.cancel()
+    return [scores[0] for scores in eyes.judge(visual, [request])]
 
 
 def _read_answer(prepared: Prepared, evidence: Sequence[Look], request: str, eyes: Eyes) -> Generation:

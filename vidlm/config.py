@@ -38,6 +38,15 @@ class Settings(BaseSettings):
     segment_max_s: Annotated[float, Field(gt=0)] = 10.0
     span_s: Annotated[float, Field(gt=0, description="Seconds of video one GPU task analyses.")] = 60.0
 
+    second_look_s: Annotated[
+        float,
+        Field(ge=0, description="Seconds of a video whose doubtful scores are looked at again at most; 0: none."),
+    ] = 120.0
+    second_look_fps: Annotated[float, Field(gt=0, le=30, description="Frames a second of such a look, or more.")] = 4.0
+    second_look_pixels: Annotated[
+        int, Field(ge=3136, description="Pixels of a frame of such a look; the checkpoint's own limit holds too.")
+    ] = 401_408
+
     token_bytes: Annotated[
         int, Field(ge=0, description="Visual tokens kept on disk at most, for later questions; 0 keeps none.")
     ] = 20 * 1024**3

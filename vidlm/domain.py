@@ -159,6 +159,17 @@ class FrameBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Band:
+    """The scores `[from_threshold, below_threshold)` that are looked at a second time; an empty one where none are."""
+
+    from_threshold: float
+    below_threshold: float
+
+    def __contains__(self, score: float) -> bool:
+        return self.from_threshold <= score < self.below_threshold
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """One rule in plain words. `blocked` says what it is about, `allowed` what looks like it and is fine."""
 
@@ -174,6 +185,7 @@ class Policy:
     min_duration_s: float = 0.0  # a shorter flag is none, unless it would block
     labels: dict[str, str] = field(default_factory=dict)  # what other taxonomies call it, by their names
     enabled: bool = True
+    second_look: Band | None = None  # None: from half of keep_threshold up to block_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +197,36 @@ class Segment:
     end_s: float
     frame_times_s: tuple[float, ...]
     caption: str
-    scores: dict[str, float]  # policy id -> P(Yes)
+    scores: dict[str, float]  # policy id -> P(Yes), what is decided by: of a second look where one changed it
+
+
+class LookOutcome(StrEnum):
+    """What a second look at a score came to."""
+
+    CONFIRMED = "confirmed"  # something speaks for it still
+    REJECTED = "rejected"  # nothing does
+    UNVERIFIED = "unverified"  # nobody could look: the first score stands
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """One policy's score of one segment, `[start_s, end_s)`, after denser and larger frames of it were seen.
+
+    `peak_score`: of `[peak_start_s, peak_end_s)`, the part of it that scored highest; `second_score`: the mean of that
+    and of the whole's. All four are None where it is `unverified`, and `reason` then says why; it is empty elsewhere.
+    """
+
+    policy_id: str
+    segment: int  # its index
+    start_s: float
+    end_s: float
+    first_score: float
+    outcome: LookOutcome
+    second_score: float | None = None
+    peak_score: float | None = None
+    peak_start_s: float | None = None
+    peak_end_s: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +249,7 @@ class Flag:
     severity: Severity
     action: Action
     evidence: tuple[Evidence, ...]
+    second_look: LookOutcome | None = None  # at its peak; None: that was not looked at again
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +327,7 @@ class Provenance:
     policy_set_version: str
     sampling: Sampling
     libraries: dict[str, str] = field(default_factory=dict)
+    second_look: Sampling | None = None  # how frames were taken where a score was looked at again; None: nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +341,7 @@ class Analysis:
     summary: Summary
     flags: tuple[Flag, ...]
     verdict: Verdict
+    second_looks: tuple[SecondLook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
     prepare           untrusted file -> clean proxy, shots, windows         needs no torch
     analyze_windows   windows -> captions and scores                        the model's work, a span at a time
+    look_again        doubtful scores -> denser frames of the original      `vidlm.second_look`
     finish            all segments -> summary, flags, verdict               the whole document
 
 Knows the order of things; how each is done is in `video`, `model`, `prompts`, `moderation` and `summary`.
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING, Final
 
 from vidlm import prompts
 from vidlm.config import Settings, load_settings
-from vidlm.domain import Analysis, Chapter, Flag, Segment, Span, Summary
+from vidlm.domain import Analysis, Chapter, Flag, Sampling, SecondLook, Segment, Span, Summary
 from vidlm.errors import QuestionError
 from vidlm.moderation.flags import decide, flags_from_scores
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.preparation import Prepared, prepare
 from vidlm.provenance import provenance
+from vidlm.second_look import look_again
 from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions
 from vidlm.video.sampling import Window
 from vidlm.video.scratch import scratch_folder
@@ -113,20 +115,31 @@ def _segment(prepared: Prepared, done: _UnderWay, policies: PolicySet) -> Segmen
 
 
 def finish(
-    prepared: Prepared, segments: Sequence[Segment], engine: Engine, policies: PolicySet, settings: Settings
+    prepared: Prepared,
+    segments: Sequence[Segment],
+    engine: Engine,
+    policies: PolicySet,
+    settings: Settings,
+    *,
+    looks: Sequence[SecondLook] = (),
+    look_sampling: Sampling | None = None,
 ) -> Analysis:
-    """The whole document from all segments. Missing segments are no error: the verdict then fails closed."""
+    """The whole document from all segments. Missing segments are no error: the verdict then fails closed.
+
+    `looks`: what came of looking again, already in the segments' scores; `look_sampling`: how their frames were taken.
+    """
     del settings  # nothing here can be set yet; the stages share one signature
     ordered = tuple(sorted(segments, key=lambda segment: segment.index))
-    flags = flags_from_scores(ordered, policies)
+    flags = flags_from_scores(ordered, policies, looks)
     return Analysis(
         video=prepared.info,
-        provenance=provenance(prepared.sampling, engine, policies),
+        provenance=provenance(prepared.sampling, engine, policies, look_sampling),
         coverage=prepared.coverage,
         segments=ordered,
         summary=summarize(ordered, prepared.shots, flags, engine),
         flags=flags,
         verdict=decide(flags, prepared.coverage, ordered, policies),
+        second_looks=tuple(looks),
     )
 
 
@@ -224,9 +237,13 @@ def analyze(
             segments.append(segment)
             report("analyzing", len(segments) / len(prepared.windows))
 
-        analyze_windows(prepared, prepared.windows, Eyes(engine), policies, keep)
+        eyes = Eyes(engine)
+        analyze_windows(prepared, prepared.windows, eyes, policies, keep)
         report("finishing", 0.0)
-        analysis = finish(prepared, segments, engine, policies, settings)
+        again = look_again(prepared, segments, source, eyes, policies, settings=settings)
+        analysis = finish(
+            prepared, again.segments, engine, policies, settings, looks=again.looks, look_sampling=again.sampling
+        )
         report("finishing", 1.0)
         return LocalAnalysis.of(analysis, source.absolute())
 

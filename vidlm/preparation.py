@@ -91,21 +91,13 @@ def prepare(
         except ValueError as exc:
             raise MediaError("too_large_dimensions", f"the frame's shape cannot be shown to the model: {exc}") from exc
 
-    limits = Limits(
-        max_duration_s=settings.max_duration_s,
-        max_bytes=settings.max_upload_bytes,
-        max_pixels=settings.max_source_pixels,
-        max_side=settings.max_source_side,
-        max_frames=settings.max_source_frames,
-        max_streams=settings.max_source_streams,
-    )
     clean = normalize(
         source,
         work_dir,
         filename=filename,
         sample_fps=settings.sample_fps,
         fit=fit,
-        limits=limits,
+        limits=limits_of(settings),
         on_progress=on_progress,
     )
     shots = _shots(clean)
@@ -124,6 +116,18 @@ def prepare(
         shots=tuple(shots),
         windows=tuple(windows),
         frame_times_s=clean.frame_times_s,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What a source may be at most."""
+    return Limits(
+        max_duration_s=settings.max_duration_s,
+        max_bytes=settings.max_upload_bytes,
+        max_pixels=settings.max_source_pixels,
+        max_side=settings.max_source_side,
+        max_frames=settings.max_source_frames,
+        max_streams=settings.max_source_streams,
     )
 
 

@@ -20,8 +20,11 @@ LIBRARIES: Final = ("vidlm", "torch", "transformers", "decord2", "av", "imageio-
 """Packages whose versions a result carries, where they are installed as packages."""
 
 
-def provenance(sampling: Sampling, engine: Engine, policies: PolicySet | None) -> Provenance:
-    """Everything needed to say later why a result is what it is; `policies` is None where none were asked."""
+def provenance(
+    sampling: Sampling, engine: Engine, policies: PolicySet | None, second_look: Sampling | None = None
+) -> Provenance:
+    """Everything needed to say later why a result is what it is; `policies` is None where none were asked, and
+    `second_look` where nothing was looked at again."""
     return Provenance(
         model_id=engine.info.model_id,
         model_revision=engine.info.revision,
@@ -31,6 +34,7 @@ def provenance(sampling: Sampling, engine: Engine, policies: PolicySet | None) -
         policy_set_version=policies.version if policies else "",
         sampling=sampling,
         libraries={name: version for name in LIBRARIES if (version := _version(name))},
+        second_look=second_look,
     )
 
 
@@ -51,6 +55,8 @@ def recipe(settings: Settings, policies: PolicySet) -> str:
         settings.segment_min_s,
         settings.segment_max_s,
     ]
+    if settings.second_look_s > 0:
+        parts += [settings.second_look_s, settings.second_look_fps, settings.second_look_pixels]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -79,6 +79,15 @@ class Eyes:
         """The prompt that shows a window, each pair after its time."""
         return Prompt(prompts.video_prefix(self.times_s(visual), self.engine.info.family), visual)
 
+    def judge(self, shown: Sequence[VisualTokens], requests: Sequence[str]) -> list[list[float]]:
+        """P(Yes) of each of the requests for each of these pieces of video. Raises `ModelError`."""
+        asked = self.engine.score_all([self.prompt(tokens) for tokens in shown], requests, priority=self.priority)
+        try:
+            return [future.result() for future in asked]
+        finally:
+            for future in asked:  # nothing to those that are done
+                future.cancel()
+
     def times_s(self, visual: VisualTokens) -> tuple[float, ...]:
         """When each pair is shown, as the model's family counts it: Qwen3-VL takes the middle of its frames."""
         if self.engine.info.family != "qwen3_vl":

@@ -123,15 +123,33 @@ def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         life.span_analyzed(session, held, segments)
 
 
-def finish(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:
-    """All segments -> the document."""
-    from vidlm import pipeline  # noqa: PLC0415
+def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
+    """All segments, the doubtful ones seen again -> the document."""
+    from vidlm import pipeline, second_look  # noqa: PLC0415
 
     with runtime.database.read() as session:
         job = session.get_one(Job, held.target_id)
+        blob = session.get_one(Video, job.video_id).blob
         segments = segments_of(session, job.id)
-    prepared = _prepared(runtime, job)
-    analysis = pipeline.finish(prepared, segments, runtime.engine(), runtime.pinned(job), runtime.settings)
+    prepared, policies, settings = _prepared(runtime, job), runtime.pinned(job), runtime.settings
+    again = second_look.look_again(
+        prepared,
+        segments,
+        runtime.blobs.path(blob) if blob is not None else None,
+        runtime.eyes(),
+        policies,
+        settings=settings,
+        go_on=lambda: runtime.go_on(lost),
+    )
+    analysis = pipeline.finish(
+        prepared,
+        again.segments,
+        runtime.engine(),
+        policies,
+        settings,
+        looks=again.looks,
+        look_sampling=again.sampling,
+    )
     with runtime.database.write() as session:
         life.finished(session, held, analysis)
         items.file(session, session.get_one(Job, job.id))

@@ -80,7 +80,16 @@ def test_chapters_tile_and_highlights_exist(analysis: vidlm.Analysis) -> None:
 
 def test_the_document_is_plain_and_complete(analysis: vidlm.Analysis, model: Engine) -> None:
     document = json.loads(json.dumps(to_document(analysis)))
-    assert list(document) == ["video", "provenance", "coverage", "segments", "summary", "flags", "verdict"]
+    assert list(document) == [
+        "video",
+        "provenance",
+        "coverage",
+        "segments",
+        "summary",
+        "flags",
+        "verdict",
+        "second_looks",
+    ]
     assert document["video"]["filename"] == "twenty.mp4"
     made = document["provenance"]
     assert (made["model_id"], made["model_revision"]) == (model.info.model_id, model.info.revision)

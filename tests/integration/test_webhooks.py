@@ -415,6 +415,7 @@ def test_each_address_gets_the_events_it_asked_for(database: Database) -> None:
             "score": 0.75,
             "severity": "low",
             "action": "review",
+            "second_look": None,
         }
         verdict = next(got.message["data"] for got in everything.got if got.message["type"] == "video.ready")
         assert (verdict["verdict"], verdict["toy_model"]) == ("review", True)

@@ -22,7 +22,7 @@ from vidlm.queue import Task
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock
 from vidlm.store.review import Appeal, GoldenAnswer, ReviewDecision, ReviewItem
-from vidlm.store.tables import AnalysisRow, FlagRow, Job, Question, SegmentRow, SpanWork, Video
+from vidlm.store.tables import AnalysisRow, FlagRow, Job, Question, SecondLookRow, SegmentRow, SpanWork, Video
 
 
 def cancel(session: Session, job: Job, *, actor: str) -> None:
@@ -83,7 +83,7 @@ def deleted(session: Session, video: Video, *, actor: str) -> None:
         raise ConflictError("the video is under a legal hold and must be kept", code="legal_hold")
     spans = list(session.exec(select(SpanWork.id).where(SpanWork.job_id == job.id)).all())
     questions = list(session.exec(select(Question.id).where(Question.video_id == video.id)).all())
-    for table in (FlagRow, SegmentRow, AnalysisRow, SpanWork):
+    for table in (FlagRow, SecondLookRow, SegmentRow, AnalysisRow, SpanWork):
         session.exec(delete(table).where(col(table.job_id) == job.id))
     session.exec(delete(Question).where(col(Question.video_id) == video.id))
     outbox.settle_all(session, [job.id, *spans, *questions])
@@ -140,7 +140,7 @@ def _start_over(session: Session, job: Job) -> None:
     video = session.get_one(Video, job.video_id)
     if video.blob is None:
         raise ConflictError("the bytes of this video are not here (any more): upload it again", code="original_removed")
-    for table in (FlagRow, SegmentRow, SpanWork):
+    for table in (FlagRow, SecondLookRow, SegmentRow, SpanWork):
         session.exec(delete(table).where(col(table.job_id) == job.id))
     job.prepared, job.prepared_share, job.spans_done, job.spans_total = None, 0.0, 0, 0
     job.started_at = job.prepared_at = job.analyzed_at = None

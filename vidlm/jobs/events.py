@@ -63,7 +63,7 @@ def state_told(session: Session, job: Job) -> None:
 
 def flag_told(session: Session, job: Job, flag: FlagRow) -> None:
     """Write down a flag that was found."""
-    fields = ("policy_id", "start_s", "end_s", "score", "severity", "action")
+    fields = ("policy_id", "start_s", "end_s", "score", "severity", "action", "second_look")
     document = {"video_id": job.video_id, "flag_id": flag.id} | {name: getattr(flag, name) for name in fields}
     happened(session, job, Told.FLAG, document)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from vidlm.jobs.states import ACTIVE, backoff_s
 from vidlm.queue import Task
 from vidlm.store.columns import new_id
 from vidlm.store.engine import clock
-from vidlm.store.tables import AnalysisRow, Claimable, FlagRow, Job, Question, SegmentRow, SpanWork
+from vidlm.store.tables import AnalysisRow, Claimable, FlagRow, Job, Question, SecondLookRow, SegmentRow, SpanWork
 
 WORKER_LOST: Final = "worker_lost"
 """The code of work that took its worker down on every attempt."""
@@ -103,6 +104,7 @@ def finished(session: Session, held: Claim, analysis: Analysis) -> None:
     let_go(job)
     outbox.settle(session, held.task, held.target_id)
     session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=to_document(analysis)))
+    _keep_looks(session, job, analysis)
     for flag in analysis.flags:
         row = FlagRow(
             tenant_id=job.tenant_id,
@@ -113,10 +115,24 @@ def finished(session: Session, held: Claim, analysis: Analysis) -> None:
             score=flag.score,
             severity=flag.severity.value,
             action=flag.action.value,
+            second_look=flag.second_look.value if flag.second_look else None,
         )
         session.add(row)
         events.flag_told(session, job, row)
     events.moved(session, job, JobState.READY)  # the last word: whoever hears it has heard of the flags
+
+
+def _keep_looks(session: Session, job: Job, analysis: Analysis) -> None:
+    """What was looked at again, and the scores that decide since in the place of the first ones."""
+    scores = {segment.index: segment.scores for segment in analysis.segments}
+    looked_at = {look.segment for look in analysis.second_looks if look.second_score is not None}
+    which = (col(SegmentRow.job_id) == job.id, col(SegmentRow.index).in_(looked_at))
+    for segment in session.exec(select(SegmentRow).where(*which)).all() if looked_at else ():
+        segment.scores = dict(scores[segment.index])
+    for look in analysis.second_looks:
+        named = {field.name: getattr(look, field.name) for field in fields(look)}
+        row = SecondLookRow(tenant_id=job.tenant_id, job_id=job.id, **named | {"outcome": look.outcome.value})
+        session.add(row)
 
 
 def ask(session: Session, *, tenant_id: str, video_id: str, text: str, conversation_id: str | None = None) -> Question:

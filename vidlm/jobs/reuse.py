@@ -16,7 +16,7 @@ from vidlm.jobs import events, outbox
 from vidlm.jobs.claims import Claim, hold
 from vidlm.jobs.life import let_go
 from vidlm.store.engine import clock
-from vidlm.store.tables import AnalysisRow, FlagRow, Job, SegmentRow, SpanWork, Video
+from vidlm.store.tables import AnalysisRow, FlagRow, Job, SecondLookRow, SegmentRow, SpanWork, Video
 
 
 def find_twin(session: Session, job: Job, recipe: str) -> Job | None:
@@ -59,6 +59,8 @@ def reused(session: Session, held: Claim, twin_id: str, *, work_folder: str) -> 
     document = analysis.document | {"video": analysis.document["video"] | {"filename": filename}}
     session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=document))
     _copy_segments(session, twin, job)
+    for look in session.exec(select(SecondLookRow).where(SecondLookRow.job_id == twin.id)).all():
+        session.add(SecondLookRow(**look.model_dump(exclude={"id", "job_id"}), job_id=job.id))
     for flag in session.exec(select(FlagRow).where(FlagRow.job_id == twin.id).order_by(col(FlagRow.id))).all():
         own = FlagRow(**flag.model_dump(exclude={"id", "job_id"}), job_id=job.id)
         session.add(own)

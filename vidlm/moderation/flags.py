@@ -15,10 +15,10 @@ strongest action among the flags, and it fails closed: what was not seen or not 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from vidlm.domain import Action, Coverage, Evidence, Flag, Policy, Segment, Verdict
+from vidlm.domain import Action, Coverage, Evidence, Flag, LookOutcome, Policy, SecondLook, Segment, Verdict
 from vidlm.moderation.policies import PolicySet
 
 EVIDENCE_FRAMES: Final = 4
@@ -27,12 +27,16 @@ EVIDENCE_FRAMES: Final = 4
 TOLERANCE_S: Final = 0.002  # times are rounded to a millisecond, each end by up to half of one
 
 
-def flags_from_scores(segments: Sequence[Segment], policies: PolicySet) -> tuple[Flag, ...]:
+def flags_from_scores(
+    segments: Sequence[Segment], policies: PolicySet, looks: Sequence[SecondLook] = ()
+) -> tuple[Flag, ...]:
     """One flag for each run of neighbours that a policy's thresholds make one.
 
-    `segments` are in order of time. Flags come in order of start, then of the policies.
+    `segments` are in order of time, their scores those after the second `looks`, which only say what became of a flag
+    and where in its peak it can be seen. Flags come in order of start, then of the policies.
     """
-    flags = [_flag(policy, run) for policy in policies.policies for run in _runs(segments, policy)]
+    seen = {(look.segment, look.policy_id): look for look in looks}
+    flags = [_flag(policy, run, seen) for policy in policies.policies for run in _runs(segments, policy)]
     return tuple(sorted(flags, key=lambda flag: flag.start_s))
 
 
@@ -76,8 +80,9 @@ def _kept(segments: Sequence[Segment], policy: Policy) -> Iterator[list[Segment]
         yield run
 
 
-def _flag(policy: Policy, run: Sequence[Segment]) -> Flag:
+def _flag(policy: Policy, run: Sequence[Segment], looks: Mapping[tuple[int, str], SecondLook]) -> Flag:
     peak = max(run, key=lambda segment: segment.scores[policy.id])
+    look = looks.get((peak.index, policy.id))
     score = peak.scores[policy.id]
     lengths_s = [segment.end_s - segment.start_s for segment in run]
     weighted = math.fsum(s.scores[policy.id] * length_s for s, length_s in zip(run, lengths_s, strict=True))
@@ -89,8 +94,17 @@ def _flag(policy: Policy, run: Sequence[Segment]) -> Flag:
         mean_score=min(score, weighted / math.fsum(lengths_s)),
         severity=policy.severity,
         action=Action.BLOCK if score >= policy.block_threshold else Action.REVIEW,
-        evidence=tuple(Evidence(time_s) for time_s in _spread(peak.frame_times_s, EVIDENCE_FRAMES)),
+        evidence=tuple(Evidence(time_s) for time_s in _spread(_telling(peak, look), EVIDENCE_FRAMES)),
+        second_look=look.outcome if look else None,
     )
+
+
+def _telling(peak: Segment, look: SecondLook | None) -> Sequence[float]:
+    """The times of the segment's frames that speak for a flag: of its best part, where a second look found one."""
+    if look is None or look.outcome is not LookOutcome.CONFIRMED:
+        return peak.frame_times_s
+    start_s, end_s = look.peak_start_s or peak.start_s, look.peak_end_s or peak.end_s
+    return [time_s for time_s in peak.frame_times_s if start_s <= time_s < end_s] or [start_s]
 
 
 def _spread(times_s: Sequence[float], count: int) -> list[float]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import yaml
 
-from vidlm.domain import Policy, Severity, to_document
+from vidlm.domain import Band, Policy, Severity, to_document
 from vidlm.errors import PolicyError
 from vidlm.moderation.labels import LABELS, Scheme
 
@@ -28,7 +28,7 @@ KEPT_SHARE: Final = 0.8
 """Of the review threshold: where a policy says no other, a flag goes on while the score is at least so high."""
 
 _REQUIRED: Final = ("id", "title", "blocked", "severity", "review", "block")
-_OPTIONAL: Final = ("parent", "allowed", "keep", "at_least_s", "labels", "enabled")
+_OPTIONAL: Final = ("parent", "allowed", "keep", "at_least_s", "labels", "enabled", "second_look")
 _MAX_DURATION_S: Final = 3600.0
 _ID: Final = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _MAX_CHARS: Final = {"title": 80, "blocked": 300, "allowed": 300}
@@ -106,6 +106,7 @@ def to_rows(policies: Iterable[Policy]) -> list[dict[str, Any]]:
             "labels": policy.labels,
             "enabled": policy.enabled,
         }
+        | ({} if policy.second_look is None else {"second_look": _band_row(policy.second_look)})
         for policy in policies
     ]
 
@@ -120,9 +121,17 @@ def policy_set(policies: tuple[Policy, ...]) -> PolicySet:
     enabled = tuple(policy for policy in policies if policy.enabled)
     if not enabled:
         raise PolicyError("no policy is enabled")
-    unlabelled = [to_document(replace(policy, labels={})) for policy in enabled]  # labels change no decision
-    canonical = json.dumps(unlabelled, sort_keys=True, ensure_ascii=False)
+    canonical = json.dumps([_deciding(policy) for policy in enabled], sort_keys=True, ensure_ascii=False)
     return PolicySet(hashlib.sha256(canonical.encode()).hexdigest()[:12], enabled)
+
+
+def _deciding(policy: Policy) -> dict[str, Any]:
+    """What of a policy decides anything: not its labels. A field that it does not use is left out, so that a set from
+    before there was one keeps its version."""
+    document: dict[str, Any] = to_document(replace(policy, labels={}))
+    if policy.second_look is None:
+        del document["second_look"]
+    return document
 
 
 def custom_policy(words: str, taken: Container[str] = ()) -> Policy:
@@ -173,6 +182,7 @@ def _policy(row: Any, number: int) -> Policy:
         min_duration_s=_min_duration(row, name),
         labels=_labels(row, name),
         enabled=enabled,
+        second_look=_second_look(row, name),
     )
 
 
@@ -241,6 +251,28 @@ def _labels(row: Mapping[str, Any], name: str) -> dict[str, str]:
         if not isinstance(label, str) or label not in LABELS[Scheme(scheme)]:
             raise PolicyError(f"{name}: field `labels`: {scheme} has no label {_shown(label)}")
     return {str(scheme): str(label) for scheme, label in given.items()}
+
+
+def _second_look(row: Mapping[str, Any], name: str) -> Band | None:
+    """The band of scores that are looked at again; None where the policy leaves that to its thresholds."""
+    given = row.get("second_look")
+    if given is None:
+        return None
+    if given == "never":
+        return Band(0.0, 0.0)
+    if not isinstance(given, list) or len(given) != 2:
+        raise PolicyError(f"{name}: field `second_look` must be two scores such as `[0.2, 0.9]`, or `never`")
+    low, high = (_number(value, "second_look", name, words="s, or `never`") for value in given)
+    if not 0 < low < high <= NEVER:
+        raise PolicyError(
+            f"{name}: field `second_look` is [{low:g}, {high:g}]; expected more than 0, and the second number higher"
+        )
+    return Band(low, high)
+
+
+def _band_row(band: Band) -> list[float] | str:
+    """A band as a policies' file says it."""
+    return [band.from_threshold, band.below_threshold] if band.below_threshold > 0 else "never"
 
 
 def _number(value: Any, key: str, name: str, *, words: str = "") -> float:

@@ -90,10 +90,15 @@ def unscored(before: Sequence[Policy], after: Sequence[Policy]) -> tuple[str, ..
 
 def _said(value: Any) -> str:
     """A field's value as people write it."""
+    if value is None:
+        return "as usual"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return "never" if value == NEVER else f"{value:g}"
+    if isinstance(value, dict) and "from_threshold" in value:
+        low, high = value["from_threshold"], value["below_threshold"]
+        return f"{low:g} to {high:g}" if high > low else "never"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {label}" for name, label in sorted(value.items())) or "none"
     return repr(value)

@@ -5,6 +5,7 @@ wrong is a constraint here.
            -< video -- job -< span -< segment        one job a video and pipeline version
                            -- analysis               the finished document, once
                            -< flag
+                           -< second_look            scores that were looked at again
                     -< question
 
 Every row belongs to a tenant. `Claimable` rows are worked on by whoever holds the lease and the newest token
@@ -21,7 +22,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from vidlm.domain import Action, JobState, Priority, Role, Severity, WorkState
+from vidlm.domain import Action, JobState, LookOutcome, Priority, Role, Severity, WorkState
 from vidlm.moderation.decisions import ReviewState
 from vidlm.store.columns import CleanText, UtcDateTime, new_id, utc_now
 
@@ -194,7 +195,8 @@ class SpanWork(Claimable, table=True):
 
 
 class SegmentRow(SQLModel, table=True):
-    """A `vidlm.domain.Segment`, written as soon as its span is analysed."""
+    """A `vidlm.domain.Segment`, written as soon as its span is analysed; scores that a second look changed are replaced
+    when the job is finished, and stand as they were in `second_look`."""
 
     __tablename__: ClassVar[Any] = "segment"
     __table_args__ = (
@@ -224,6 +226,7 @@ class FlagRow(SQLModel, table=True):
         CheckConstraint("0 <= score AND score <= 1", name="score_is_probability"),
         one_of("severity", Severity),
         one_of("action", Action),
+        one_of("second_look", LookOutcome),
         Index(None, "tenant_id", "policy_id"),
     )
 
@@ -236,6 +239,35 @@ class FlagRow(SQLModel, table=True):
     score: float
     severity: str
     action: str
+    second_look: str | None = None
+
+
+class SecondLookRow(SQLModel, table=True):
+    """A `vidlm.domain.SecondLook` of a finished job."""
+
+    __tablename__: ClassVar[Any] = "second_look"
+    __table_args__ = (
+        UniqueConstraint("job_id", "segment", "policy_id"),
+        CheckConstraint("0 <= start_s AND start_s <= end_s", name="interval"),
+        CheckConstraint("(outcome = 'unverified') = (second_score IS NULL)", name="seen_is_scored"),
+        one_of("outcome", LookOutcome),
+        Index(None, "tenant_id", "policy_id", "outcome"),
+    )
+
+    id: str = Field(default_factory=lambda: new_id("slk"), primary_key=True)
+    tenant_id: str = Field(foreign_key="tenant.id")
+    job_id: str = Field(foreign_key="job.id")
+    policy_id: str
+    segment: int
+    start_s: float
+    end_s: float
+    first_score: float
+    outcome: str
+    second_score: float | None = None
+    peak_score: float | None = None
+    peak_start_s: float | None = None
+    peak_end_s: float | None = None
+    reason: str = ""
 
 
 class AnalysisRow(SQLModel, table=True):
