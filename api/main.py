@@ -33,6 +33,7 @@ from api.routes import (
     uploads,
     videos,
     webhooks,
+    what_if,
 )
 from api.shedding import Shedding
 from vidlm.config import Settings, load_settings
@@ -50,6 +51,7 @@ ROUTES: Final = (
     pictures,
     questions,
     policies,
+    what_if,
     policy_sets,
     review,
     review_queues,

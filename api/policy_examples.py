@@ -95,3 +95,32 @@ DISCARDED: Final[dict[str, Any]] = POLICY_SET | {
     "retired_by": "key_019a9f4e6b1a0b7c5d2e8f90",
 }
 POLICY_SET_PAGE: Final[dict[str, Any]] = {"items": [_SUMMARY], "next_before": None}
+
+WHAT_IF_IN: Final[dict[str, Any]] = {"thresholds": {"weapons.shown": {"review": 0.45}}}
+WHAT_IF: Final[dict[str, Any]] = {
+    "before_version": "5b0c1d2e3f4a",
+    "after_version": "9c1d2e3f4a5b",
+    "changes": [
+        {"policy_id": "weapons.shown", "field": "review_threshold", "text": "weapons.shown: review 0.5 -> 0.45"},
+        {"policy_id": "weapons.shown", "field": "keep_threshold", "text": "weapons.shown: keep 0.4 -> 0.36"},
+    ],
+    "videos": 1200,
+    "segments": 9600,
+    "queue_before": 84,
+    "queue_after": 91,
+    "flags": [{"policy_id": "weapons.shown", "before": 40, "after": 52}],
+    "verdicts": [
+        {"before": "allow", "after": "allow", "videos": 1109},
+        {"before": "allow", "after": "review", "videos": 7},
+        {"before": "allow", "after": "block", "videos": 0},
+        {"before": "review", "after": "allow", "videos": 0},
+        {"before": "review", "after": "review", "videos": 80},
+        {"before": "review", "after": "block", "videos": 0},
+        {"before": "block", "after": "allow", "videos": 0},
+        {"before": "block", "after": "review", "videos": 0},
+        {"before": "block", "after": "block", "videos": 4},
+    ],
+    "missing": [],
+    "missing_cost": None,
+    "overturned": None,
+}

@@ -1,4 +1,4 @@
-"""What looking again is worth: `python -m benchmarks.second_look`, JSON on stdout.
+"""What looking again is worth: `./run bench second_look`, JSON on stdout.
 
 Toy clips through real files and the product's own pipeline. Into half of them a hazard is planted, for one second, at a
 random time and place; into the others, for as long, something harmless that shares a hazard's shape or colour. Each is
@@ -7,6 +7,7 @@ judged by what the first look said and by what the second one made of that:
     recall            of the policies that hold of a hazard, how many were flagged
     evidence          of the frames that these flags point at, how many lie within a second of the hazard
     false_flags       flags of policies that do not hold, and how many of the clips without a hazard have one
+    lost              of the policies that the first look flagged rightly, how many the second one took away
     looked_share      of all seconds, how many were looked at again;  seconds: of one look at a clip, on average
 
 The clips are none that anything was chosen by: `--seed 1` is what the band and the rule were chosen with.
@@ -149,12 +150,15 @@ def measure(seed: int, clips: int, settings: Settings) -> dict[str, Any]:
     policies = load_policies(settings.policies)
     first, second = Tally(), Tally()
     outcomes = dict.fromkeys(LookOutcome, 0)
+    lost = 0
     looked_s = total_s = 0.0
     with load_engine(None, settings) as engine:
         for number in range(clips):
             for hazard in (True, False):
                 one = planted(seed, number, hazard=hazard)
+                caught = second.caught - first.caught
                 again_s, length_s, found = _judge(one, Eyes(engine), policies, settings, tallies=(first, second))
+                lost += max(0, caught - (second.caught - first.caught))
                 looked_s, total_s = looked_s + again_s, total_s + length_s
                 for outcome in found:
                     outcomes[outcome] += 1
@@ -166,6 +170,7 @@ def measure(seed: int, clips: int, settings: Settings) -> dict[str, Any]:
         "settings": {name: getattr(settings, name) for name in ("second_look_s", "second_look_fps")},
         "without": first.report(),
         "with": second.report(),
+        "lost": lost,
         "looks": {outcome.value: count for outcome, count in outcomes.items()},
         "looked_share": round(looked_s / total_s, 3),
     }

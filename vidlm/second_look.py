@@ -39,6 +39,9 @@ LOOK_BYTES: Final = 256 * 1024**2
 """Pixels of the frames of one run, all in memory."""
 SOURCE_GONE: Final = "source_gone"
 NO_FRAMES: Final = "no_frames"
+TOO_LONG: Final = "segment_too_long"
+MOST_TOKENS: Final = 24_576
+"""Visual tokens of one segment: more leave no room for anything else in 32,768 positions."""
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +131,8 @@ def _judged(doubt: Doubt, frames: FrameBatch, eyes: Eyes) -> list[SecondLook]:
     if not len(shown):
         return second_looks.unverified(doubt, NO_FRAMES)
     visual = eyes.engine.encode(shown, priority=eyes.priority).result()
+    if visual.tokens.shape[0] * visual.tokens.shape[1] > MOST_TOKENS:
+        return second_looks.unverified(doubt, TOO_LONG)
     cut = cut_pairs(visual.pair_times_s, whole, PART_S)
     pieces = [visual, *(visual.slice(first, last) for first, last, _ in cut if len(cut) > 1)]
     asked = [prompts.branch(prompts.policy_question(policy)) for policy in doubt.policies]

@@ -43,6 +43,7 @@ BODIES = {
     ("post", "/v1/webhooks/{webhook_id}/replay"): {"since": "2026-01-01T00:00:00Z"},
     ("patch", "/v1/webhooks/{webhook_id}"): {},
     ("post", "/v1/policy-sets"): {"name": "stricter"},
+    ("post", "/v1/policy-sets/what-if"): {"policy_set_id": "pst_1"},
     ("patch", "/v1/policy-sets/{policy_set_id}"): {},
     ("post", "/v1/policy-sets/{policy_set_id}/activate"): {"reason": "why not"},
     ("post", "/v1/review/claim"): {},
@@ -250,7 +251,14 @@ REVIEW = {
 
 
 def test_the_examples_are_true_to_their_schemas() -> None:
-    from api import examples, policy_examples, policy_schemas, review_examples, review_schemas  # noqa: PLC0415
+    from api import (  # noqa: PLC0415
+        examples,
+        policy_examples,
+        policy_schemas,
+        review_examples,
+        review_schemas,
+        what_if_schemas,
+    )
 
     for example in (examples.VIDEO_QUEUED, examples.VIDEO_READY):
         schemas.VideoOut.model_validate(example)
@@ -263,6 +271,8 @@ def test_the_examples_are_true_to_their_schemas() -> None:
     for example in (policy_examples.POLICY_SET, policy_examples.ACTIVATED, policy_examples.DISCARDED):
         policy_schemas.PolicySetOut.model_validate(example)
     policy_schemas.PolicySetPage.model_validate(policy_examples.POLICY_SET_PAGE)
+    what_if_schemas.WhatIfIn.model_validate(policy_examples.WHAT_IF_IN)
+    what_if_schemas.WhatIfOut.model_validate(policy_examples.WHAT_IF)
     read_policies(policy_examples.POLICY_SET_IN["policies"])
     for example in (examples.QUESTION, examples.FOLLOW_UP):
         schemas.QuestionIn.model_validate(example)

@@ -27,7 +27,7 @@ from vidlm.seeing import Eyes
 from vidlm.video.sampling import Window
 
 POLICIES = PolicySet("few", load_policies().policies[:3])
-SETTINGS = Settings(sample_fps=2.0, span_s=8.0)
+SETTINGS = Settings(sample_fps=2.0, span_s=8.0, second_look_s=0)  # tests/integration/test_second_look.py
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from worker_helpers import accept, fresh_runtime, owed, run_all
 
 import vidlm
+from vidlm import second_look
 from vidlm.config import Settings
 from vidlm.domain import Analysis, LookOutcome, Segment, to_document
 from vidlm.errors import LeaseLost
@@ -169,6 +170,15 @@ def test_what_cannot_be_looked_at_changes_nothing(
     assert {look.outcome for look in again.looks} == {LookOutcome.UNVERIFIED}
     reasons = {"the file is damaged": "not_a_video", "too short": NO_FRAMES}
     assert {look.reason for look in again.looks} == {reasons.get(gone, SOURCE_GONE)}
+
+
+def test_a_segment_that_fits_no_prompt_is_not_looked_at(
+    clip: Path, prepared: Prepared, segments: list[Segment], again_of: Again, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_look, "MOST_TOKENS", 5)
+    again = again_of(prepared, segments, clip)
+    assert {look.reason for look in again.looks} == {second_look.TOO_LONG}
+    assert list(again.segments) == segments
 
 
 def test_who_has_to_stop_stops(
