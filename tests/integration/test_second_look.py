@@ -26,6 +26,7 @@ from vidlm.moderation.second_looks import BUDGET_SPENT
 from vidlm.pipeline import analyze_windows
 from vidlm.preparation import Prepared, prepare
 from vidlm.queue import Task
+from vidlm.review import trials
 from vidlm.second_look import NO_FRAMES, SOURCE_GONE, LookedAgain, longest_s, look_again, sampling_of
 from vidlm.seeing import Eyes
 from vidlm.store.queries import find_document, flags_of, segments_of
@@ -218,6 +219,11 @@ def test_rows_and_document_say_the_same(runtime: Runtime, clip: Path) -> None:
         assert (row.tenant_id, row.segment, row.policy_id) == (DEFAULT_TENANT, look["segment"], look["policy_id"])
         assert (row.outcome, round(row.first_score, 6)) == (look["outcome"], look["first_score"])
         assert row.first_score == first[row.segment].scores[row.policy_id]
+    with runtime.database.read() as session:
+        tried = trials.run(session, DEFAULT_TENANT, runtime.own_policies, runtime.own_policies, runtime.own_policies)
+    verdict = document["verdict"]["action"]
+    assert [(before, after) for before, after, videos in tried.moved if videos] == [(verdict, verdict)]
+    assert sum(count for _, count, _ in tried.flags if count) == len(flags)
     with runtime.database.write() as session:
         control.deleted(session, session.get_one(Video, job.video_id), actor="key_test")
     with runtime.database.read() as session:
