@@ -21,7 +21,8 @@ import numpy as np
 from sqlalchemy import insert
 
 from vidlm.domain import PIPELINE_VERSION, JobState, WorkState
-from vidlm.moderation.policies import PolicySet, load_policies, policy_set, with_thresholds
+from vidlm.moderation.policies import PolicySet, load_policies, policy_set
+from vidlm.moderation.revisions import with_thresholds
 from vidlm.review import trials
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database, migrate

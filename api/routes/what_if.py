@@ -14,8 +14,8 @@ from api.problems import ProblemError, documented
 from api.routes.policy_sets import set_of
 from api.what_if_schemas import WhatIfIn, WhatIfOut, what_if_out
 from vidlm.domain import Policy
-from vidlm.moderation.policies import PolicySet, parse_all, policy_set, read_policies, with_thresholds
-from vidlm.moderation.revisions import changes
+from vidlm.moderation.policies import PolicySet, parse_all, policy_set, read_policies
+from vidlm.moderation.revisions import changes, with_thresholds
 from vidlm.review import policy_sets, trials
 from vidlm.store.keys import Caller
 

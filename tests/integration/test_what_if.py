@@ -19,7 +19,8 @@ from vidlm.domain import Coverage, Gap, Policy, Segment, to_document
 from vidlm.errors import ConflictError, PolicyError
 from vidlm.jobs import life
 from vidlm.moderation.flags import decide, flags_from_scores
-from vidlm.moderation.policies import NEVER, PolicySet, load_policies, policy_set, with_thresholds
+from vidlm.moderation.policies import NEVER, PolicySet, load_policies, policy_set
+from vidlm.moderation.revisions import with_thresholds
 from vidlm.moderation.whatif import Decisions
 from vidlm.queue import Task
 from vidlm.review import stored_scores, trials

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidlm.domain import Policy, Severity
+from vidlm.domain import Band, Policy, Severity
 from vidlm.moderation.policies import NEVER, load_policies
 from vidlm.moderation.revisions import MAY_FOLLOW, SetState, changes, unscored
 
@@ -23,6 +23,8 @@ KNIFE = next(policy for policy in BUILT_IN if policy.id == "weapons.shown")
         ({"keep_threshold": 0.3}, "violence.fight: keep 0.4 -> 0.3"),
         ({"min_duration_s": 2.0}, "violence.fight: at_least_s 0 -> 2"),
         ({"severity": Severity.HIGH}, "violence.fight: severity 'medium' -> 'high'"),
+        ({"second_look": Band(0.1, 0.9)}, "violence.fight: second_look as usual -> 0.1 to 0.9"),
+        ({"second_look": Band(0.0, 0.0)}, "violence.fight: second_look as usual -> never"),
         ({"enabled": False}, "violence.fight: enabled yes -> no"),
         ({"title": "Brawl"}, f"violence.fight: title {FIGHT.title!r} -> 'Brawl'"),
         (

@@ -125,21 +125,6 @@ def policy_set(policies: tuple[Policy, ...]) -> PolicySet:
     return PolicySet(hashlib.sha256(canonical.encode()).hexdigest()[:12], enabled)
 
 
-def with_thresholds(policies: Sequence[Policy], changed: Mapping[str, Mapping[str, Any]]) -> tuple[Policy, ...]:
-    """The policies with other numbers, by id and by the names of a policies' file. A `keep` that was not chosen goes
-    along with `review`. Raises `PolicyError` that explains, for ids that no policy has too."""
-    rows = {row["id"]: row for row in to_rows(policies)}
-    for policy, row in zip(policies, list(rows.values()), strict=True):
-        new = changed.get(policy.id, {})
-        if "review" in new and policy.keep_threshold == KEPT_SHARE * policy.review_threshold:
-            row["keep"] = None
-        row.update(new)
-    for name in changed:
-        if name not in rows:
-            raise PolicyError(f"policy {name!r}: there is none of this id")
-    return read_policies(list(rows.values()))
-
-
 def _deciding(policy: Policy) -> dict[str, Any]:
     """What of a policy decides anything: not its labels. A field that it does not use is left out, so that a set from
     before there was one keeps its version."""

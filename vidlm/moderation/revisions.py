@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from vidlm.domain import Policy, to_document
-from vidlm.moderation.policies import NEVER
+from vidlm.errors import PolicyError
+from vidlm.moderation.policies import KEPT_SHARE, NEVER, read_policies, to_rows
 
 
 class SetState(StrEnum):
@@ -86,6 +87,21 @@ def unscored(before: Sequence[Policy], after: Sequence[Policy]) -> tuple[str, ..
         for policy in after
         if policy.enabled and asked.get(policy.id) != [getattr(policy, name) for name in ASKED]
     )
+
+
+def with_thresholds(policies: Sequence[Policy], changed: Mapping[str, Mapping[str, Any]]) -> tuple[Policy, ...]:
+    """The policies with other numbers, by id and by the names of a policies' file. A `keep` that was not chosen goes
+    along with `review`. Raises `PolicyError` that explains, for ids that no policy has too."""
+    rows = {row["id"]: row for row in to_rows(policies)}
+    for policy, row in zip(policies, list(rows.values()), strict=True):
+        new = changed.get(policy.id, {})
+        if "review" in new and policy.keep_threshold == KEPT_SHARE * policy.review_threshold:
+            row["keep"] = None
+        row.update(new)
+    for name in changed:
+        if name not in rows:
+            raise PolicyError(f"policy {name!r}: there is none of this id")
+    return read_policies(list(rows.values()))
 
 
 def _said(value: Any) -> str:

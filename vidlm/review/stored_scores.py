@@ -16,8 +16,8 @@ from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import ColumnElement, String, cast, func
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement, String, cast, func, select
+from sqlmodel import Session, col
 
 from vidlm.domain import JobState, Policy
 from vidlm.errors import ConflictError
@@ -41,14 +41,12 @@ Question = tuple[str, ...]
 class Stored:
     """`V` ready videos with `S` segments, scored for `Q` questions.
 
-    `actions`: the stored verdict of each video, as text.  `duration_s` float64 `[V]`.  `asked` bool `[V, Q]`: which
-    questions the video's policies asked.  `whole` bool `[V]`: all of the video was seen, so that no flag means no
-    finding.  `videos` int64 `[S]` in 0..V-1, never falling; `start_s`, `end_s`
-    float64 `[S]`; `scores` float64 `[S, Q]`, NaN where there is none.
+    `duration_s` float64 `[V]`.  `asked` bool `[V, Q]`: which questions the video's policies asked.  `whole` bool `[V]`:
+    all of the video was seen, so that no flag means no finding.  `videos` int64 `[S]` in 0..V-1, never falling;
+    `start_s`, `end_s` float64 `[S]`; `scores` float64 `[S, Q]`, NaN where there is none.
     """
 
     job_ids: tuple[str, ...]
-    actions: tuple[str, ...]
     duration_s: Floats
     asked: Bools
     whole: Bools
@@ -81,8 +79,8 @@ def read(
     which += [col(Video.created_at) >= created_from] if created_from is not None else []
     which += [col(Video.created_at) < created_until] if created_until is not None else []
     count = _segments(session, which)
-    columns = (Job.id, Job.policy_set_id, Job.verdict_action, Job.duration_s, col(Job.prepared)["coverage"])
-    query = select(*columns).join(Video, col(Video.id) == col(Job.video_id)).where(*which)  # type: ignore[call-overload]
+    columns = (col(Job.id), col(Job.policy_set_id), col(Job.duration_s), col(Job.prepared)["coverage"])
+    query = select(*columns).join(Video, col(Video.id) == col(Job.video_id)).where(*which)
     jobs = session.execute(query.order_by(col(Job.id))).all()
     places = {job[0]: place for place, job in enumerate(jobs)}
     asked = {set_id: _asked(session, set_id, questions, own) for set_id in {job[1] for job in jobs}}
@@ -92,11 +90,10 @@ def read(
         stored.add(rows, places, [question[0] for question in questions])
     videos, start_s, end_s, framed, scores = stored.filled()
     scores[~of_jobs[videos]] = np.nan  # of the same policy in other words
-    coverages = [job[4] for job in jobs]
+    coverages = [job[3] for job in jobs]
     return Stored(
         job_ids=tuple(job[0] for job in jobs),
-        actions=tuple(job[2] or "" for job in jobs),
-        duration_s=np.array([job[3] or 0.0 for job in jobs], np.float64),
+        duration_s=np.array([job[2] or 0.0 for job in jobs], np.float64),
         asked=of_jobs,
         whole=_whole(coverages, videos, start_s, end_s, framed=framed),
         videos=videos,
@@ -108,7 +105,7 @@ def read(
 
 def _segments(session: Session, which: Sequence[ColumnElement[bool]]) -> int:
     query = select(func.count()).select_from(SegmentRow).join(Job, col(Job.id) == col(SegmentRow.job_id))
-    count = session.exec(query.join(Video, col(Video.id) == col(Job.video_id)).where(*which)).one()
+    count = session.scalar(query.join(Video, col(Video.id) == col(Job.video_id)).where(*which)) or 0
     if count > MAX_SEGMENTS:
         raise ConflictError(
             f"{count} segments are more than {MAX_SEGMENTS}: narrow it with created_from and created_until",
@@ -125,9 +122,10 @@ def _asked(session: Session, set_id: str | None, questions: Sequence[Question], 
 
 def _batches(session: Session, which: Sequence[ColumnElement[bool]]) -> Any:
     """Lists of (job's id, start, end, whether it has no frame, scores), by job and in order of time."""
-    frameless = cast(SegmentRow.frame_times_s, String) == "[]"
-    columns = (SegmentRow.job_id, SegmentRow.start_s, SegmentRow.end_s, frameless, SegmentRow.scores)
-    query = select(*columns).join(Job, col(Job.id) == col(SegmentRow.job_id))  # type: ignore[call-overload]
+    frameless = cast(col(SegmentRow.frame_times_s), String) == "[]"
+    named = (SegmentRow.job_id, SegmentRow.start_s, SegmentRow.end_s)
+    columns = (*map(col, named), frameless, col(SegmentRow.scores))
+    query = select(*columns).join(Job, col(Job.id) == col(SegmentRow.job_id))
     query = query.join(Video, col(Video.id) == col(Job.video_id)).where(*which)
     query = query.order_by(col(SegmentRow.job_id), col(SegmentRow.index))
     return session.execute(query.execution_options(yield_per=_ROWS)).partitions()
