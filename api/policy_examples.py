@@ -122,5 +122,5 @@ WHAT_IF: Final[dict[str, Any]] = {
     ],
     "missing": [],
     "missing_cost": None,
-    "overturned": None,
+    "overturned": {"missed": 2, "spared": 31},
 }

@@ -97,7 +97,7 @@ class WhatIfOut(BaseModel):
     verdicts: list[MoveOut] = Field(description="All nine pairs.")
     missing: list[MissingOut]
     missing_cost: CostOut | None = Field(description="Null where nothing is missing.")
-    overturned: OverturnedOut | None = Field(description="Null where no decisions are known.")
+    overturned: OverturnedOut
 
 
 def what_if_out(trial: Trial, before: PolicySet, after: PolicySet, made: Sequence[Change]) -> WhatIfOut:
@@ -122,5 +122,5 @@ def what_if_out(trial: Trial, before: PolicySet, after: PolicySet, made: Sequenc
             for one in trial.missing
         ],
         missing_cost=cost if trial.missing else None,
-        overturned=None if told is None else OverturnedOut(missed=told.missed, spared=told.spared),
+        overturned=OverturnedOut(missed=told.missed, spared=told.spared),
     )

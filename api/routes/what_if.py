@@ -16,7 +16,7 @@ from api.what_if_schemas import WhatIfIn, WhatIfOut, what_if_out
 from vidlm.domain import Policy
 from vidlm.moderation.policies import PolicySet, parse_all, policy_set, read_policies
 from vidlm.moderation.revisions import changes, with_thresholds
-from vidlm.review import policy_sets, trials
+from vidlm.review import decided_flags, policy_sets, trials
 from vidlm.store.keys import Caller
 
 router = APIRouter(prefix="/v1/policy-sets", tags=["policies"])
@@ -56,6 +56,7 @@ def what_if(
                 service.policies,
                 created_from=asked.created_from,
                 created_until=asked.created_until,
+                decisions_of=decided_flags.of_tenant(session, caller.tenant_id),
             )
     finally:
         _one_at_a_time.release()

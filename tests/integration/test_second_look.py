@@ -26,7 +26,7 @@ from vidlm.moderation.second_looks import BUDGET_SPENT
 from vidlm.pipeline import analyze_windows
 from vidlm.preparation import Prepared, prepare
 from vidlm.queue import Task
-from vidlm.review import trials
+from vidlm.review import decided_flags, trials
 from vidlm.second_look import NO_FRAMES, SOURCE_GONE, LookedAgain, longest_s, look_again, sampling_of
 from vidlm.seeing import Eyes
 from vidlm.store.queries import find_document, flags_of, segments_of
@@ -220,7 +220,8 @@ def test_rows_and_document_say_the_same(runtime: Runtime, clip: Path) -> None:
         assert (row.outcome, round(row.first_score, 6)) == (look["outcome"], look["first_score"])
         assert row.first_score == first[row.segment].scores[row.policy_id]
     with runtime.database.read() as session:
-        tried = trials.run(session, DEFAULT_TENANT, runtime.own_policies, runtime.own_policies, runtime.own_policies)
+        own, decisions = runtime.own_policies, decided_flags.of_tenant(session, DEFAULT_TENANT)
+        tried = trials.run(session, DEFAULT_TENANT, own, own, own, decisions_of=decisions)
     verdict = document["verdict"]["action"]
     assert [(before, after) for before, after, videos in tried.moved if videos] == [(verdict, verdict)]
     assert sum(count for _, count, _ in tried.flags if count) == len(flags)

@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 from conftest import Api
 from jobs_helpers import accepted, analysis, must_take
+from review_helpers import decide as decided
+from review_helpers import must_claim, person
 from sqlmodel import col, select, update
 from test_api_videos import problem
 
 from api.routes import what_if as routes
-from vidlm.domain import Coverage, Gap, Policy, Segment, to_document
+from vidlm.domain import Coverage, Gap, Policy, Role, Segment, to_document
 from vidlm.errors import ConflictError, PolicyError
 from vidlm.jobs import life
+from vidlm.moderation.decisions import Outcome
 from vidlm.moderation.flags import decide, flags_from_scores
 from vidlm.moderation.policies import NEVER, PolicySet, load_policies, policy_set
 from vidlm.moderation.revisions import with_thresholds
 from vidlm.moderation.whatif import Decisions
 from vidlm.queue import Task
-from vidlm.review import stored_scores, trials
+from vidlm.review import appeals, decided_flags, items, stored_scores, trials
 from vidlm.store.engine import Database
 from vidlm.store.tables import DEFAULT_TENANT, Job, SegmentRow, SpanWork, Tenant, Video
 
@@ -69,7 +72,14 @@ def both(fight: float, gun: float) -> dict[str, float]:
     return {FIGHT.id: fight, GUN.id: gun}
 
 
+def nobody(_jobs: Sequence[str], _policies: Sequence[Policy]) -> Decisions:
+    """No decisions of people."""
+    whole, real = np.zeros(0, np.int64), np.zeros(0, np.float64)
+    return Decisions(whole, whole, real, real, np.zeros(0, np.bool_))
+
+
 def trial(database: Database, after: PolicySet, **more: Any) -> trials.Trial:
+    more.setdefault("decisions_of", nobody)
     with database.read() as session:
         return trials.run(session, more.pop("tenant_id", DEFAULT_TENANT), TWO, after, TWO, **more)
 
@@ -93,7 +103,7 @@ def test_the_same_policies_give_the_stored_verdicts(database: Database) -> None:
     assert moves(found) == {("allow", "allow"): 1, ("review", "review"): 3, ("block", "block"): 1}
     assert (found.videos, found.segments, found.queue_before, found.queue_after) == (5, 9, 4, 4)
     assert found.flags == ((FIGHT.id, 2, 2), (GUN.id, 0, 0))
-    assert (found.missing, found.missing_s, found.gpu_s, found.overturned) == ((), 0.0, None, None)
+    assert (found.missing, found.missing_s, found.gpu_s, found.overturned) == ((), 0.0, None, trials.Overturned(0, 0))
 
 
 def test_another_threshold_moves_verdicts_and_the_queue(database: Database) -> None:
@@ -207,7 +217,7 @@ def test_over_rest_nothing_is_changed_and_everything_said(api: Api) -> None:
     assert {"before": "allow", "after": "review", "videos": 1} in told["verdicts"]
     assert len(told["verdicts"]) == 9
     assert [one["field"] for one in told["changes"]][:1] == ["review_threshold"]
-    assert (told["missing"], told["missing_cost"], told["overturned"]) == ([], None, None)
+    assert (told["missing"], told["missing_cost"], told["overturned"]) == ([], None, {"missed": 0, "spared": 0})
     assert told["before_version"] == OWN.version != told["after_version"]
     assert api.client.get("/v1/policies").json()["version"] == OWN.version
     same = ask(api).json()
@@ -242,3 +252,27 @@ def test_over_rest_what_cannot_be_tried_is_refused(api: Api, monkeypatch: pytest
     stored(api.database, [both(0.1, 0.1)])
     monkeypatch.setattr(stored_scores, "MAX_SEGMENTS", 0)
     assert problem(ask(api)) == (409, "library_too_large")
+
+
+def test_what_people_decided_is_held_against_the_trial(database: Database) -> None:
+    """What was confirmed and would be no flag is missed, what was rejected is spared; the last word on each counts."""
+    stored(database, [both(0.0, 0.7)])
+    stored(database, [both(0.0, 0.75)])
+    stored(database, [both(0.0, 0.99)])
+    with database.write() as session:
+        items.file_missing(session)
+    ann, lea = person("ann"), person("lea", Role.LEAD)
+    for outcome in (Outcome.APPROVE, Outcome.REMOVE, Outcome.APPROVE):  # the surest score first
+        last = decided(database, ann, must_claim(database, ann), outcome)
+    with database.write() as session:
+        appeals.appeal(session, ann, session.get_one(Job, last.decision.job_id), note="it is one")
+    stricter = with_thresholds(TWO.policies, {GUN.id: {"review": 1.0, "block": "never"}})
+
+    def told() -> trials.Overturned | None:
+        with database.read() as session:
+            known = decided_flags.of_tenant(session, DEFAULT_TENANT)
+            return trials.run(session, DEFAULT_TENANT, TWO, policy_set(stricter), TWO, decisions_of=known).overturned
+
+    assert told() == trials.Overturned(missed=1, spared=1)
+    decided(database, lea, must_claim(database, lea, "appeals"), Outcome.REMOVE)
+    assert told() == trials.Overturned(missed=2, spared=0)

@@ -55,7 +55,6 @@ class Trial:
     `flags`: (policy's id, before, after), before None where a policy is new and after None where it is gone or was
     never asked of any video.  `moved`: (before, after, videos) for every pair of actions.  `missing_s`: seconds of
     video that miss any question.  `gpu_s`: what scoring those costs at most, None where nothing was learnt yet.
-    `overturned`: None where no decisions are known.
     """
 
     videos: int
@@ -67,7 +66,7 @@ class Trial:
     missing: tuple[Missing, ...]
     missing_s: float
     gpu_s: float | None
-    overturned: Overturned | None
+    overturned: Overturned
 
 
 def run(
@@ -79,7 +78,7 @@ def run(
     *,
     created_from: datetime | None = None,
     created_until: datetime | None = None,
-    decisions_of: DecisionsOf | None = None,
+    decisions_of: DecisionsOf,
 ) -> Trial:
     """The sets `before` and `after` over the tenant's videos created in `[created_from, created_until)`.
 
@@ -146,10 +145,6 @@ def _flags(
     return tuple((name, before.get(name), after.get(name)) for name in dict.fromkeys([*before, *after]))
 
 
-def _overturned(
-    decisions_of: DecisionsOf | None, stored: Stored, side: Sequence[Policy], after: Outcome
-) -> Overturned | None:
-    if decisions_of is None:
-        return None
+def _overturned(decisions_of: DecisionsOf, stored: Stored, side: Sequence[Policy], after: Outcome) -> Overturned:
     told = whatif.overturned(decisions_of(stored.job_ids, side), after)
     return Overturned(int(told.missed.sum()), int(told.spared.sum()))
