@@ -135,7 +135,8 @@ def status_of(life: Life, t: float) -> VideoStatus:
     looked_into = life.prepared <= t
     return VideoStatus(
         id=f"vid_{life.number}", client_id=None, filename="", sha256="", language=None, legal_hold=False,
-        created_at=at(life.created), size_bytes=round(life.duration_s * BYTES_PER_S), state=state, priority=life.priority, turn=life.number,
+        created_at=at(life.created), size_bytes=round(life.duration_s * BYTES_PER_S),
+        state=state, priority=life.priority, turn=life.number,
         not_before=None, deadline_at=None, error_code=None, error_detail=None, verdict_action=None,
         verdict_reason=None, toy_model=None, review_state="none",
         duration_s=life.duration_s if looked_into else None,
