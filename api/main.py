@@ -18,6 +18,7 @@ from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
 from api.routes import (
     appeals,
+    backfills,
     control,
     deliveries,
     events,
@@ -58,6 +59,7 @@ ROUTES: Final = (
     golden,
     appeals,
     reports,
+    backfills,
     deliveries,
     webhooks,
     service,

@@ -20,6 +20,7 @@ from vidlm.jobs import presence
 from vidlm.jobs.claims import STAGES
 from vidlm.operate import Disk
 from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of, waiting
+from vidlm.store.backfill import BackfillWork
 from vidlm.store.engine import Database, clock
 from vidlm.store.hooks import Delivery, DeliveryAttempt
 from vidlm.store.ledger import Event, Outbox, Worker
@@ -204,7 +205,7 @@ def _job_of(session: Session, unit: Claimable) -> Job | None:
 
 
 def _video_of(session: Session, unit: Claimable, job: Job | None) -> str:
-    if isinstance(unit, Question):
+    if isinstance(unit, Question | BackfillWork):
         return unit.video_id
     if isinstance(unit, Delivery):
         return session.get_one(Event, unit.event_id).video_id

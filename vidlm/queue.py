@@ -33,6 +33,7 @@ class Task(StrEnum):
     ANALYZE_SPAN = "vidlm.analyze_span"
     FINISH = "vidlm.finish"
     ANSWER = "vidlm.answer"
+    BACKFILL = "vidlm.backfill"
     DELIVER = "vidlm.deliver"
 
     @property
@@ -48,6 +49,7 @@ _QUEUE_OF: Final = {
     Task.ANALYZE_SPAN: Queue.GPU,
     Task.FINISH: Queue.GPU,
     Task.ANSWER: Queue.INTERACTIVE,
+    Task.BACKFILL: Queue.GPU,
     Task.DELIVER: Queue.WEBHOOK,
 }
 

@@ -1,6 +1,6 @@
 """The tasks. Each is a shell around one stage: claim a row, call the pipeline's plain function, save under the claim.
 
-    prepare(job) -> analyze_span(span) ... -> finish(job)          answer(question)
+    prepare(job) -> analyze_span(span) ... -> finish(job)          answer(question)          backfill(video)
 
 A message only wakes: what is done is the most urgent unit of its queue. What goes wrong is settled in one place, `_do`:
 the input's fault ends the job, ours is tried again, a lost lease is dropped in silence because somebody else is at it.
@@ -28,6 +28,7 @@ from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
 from vidlm.review import items
 from vidlm.store.queries import job_of, segments_of, turns_before
 from vidlm.store.tables import Job, Question, SpanWork, Video
+from workers.backfilling import backfill
 from workers.runtime import Runtime, StoppingError
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ STAGES: dict[Task, Stage] = {
     Task.ANALYZE_SPAN: analyze_span,
     Task.FINISH: finish,
     Task.ANSWER: answer,
+    Task.BACKFILL: backfill,
 }
 
 

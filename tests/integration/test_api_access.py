@@ -55,6 +55,7 @@ BODIES = {
     ("patch", "/v1/review/settings"): {},
     ("post", "/v1/review/golden"): {"video_id": "vid_1", "outcome": "approve"},
     ("post", "/v1/videos/{video_id}/appeals"): {"note": "unfair"},
+    ("post", "/v1/policies/{policy_id}/backfill"): {"policy_set_id": "pst_1"},
 }
 
 
@@ -64,6 +65,8 @@ NOBODYS = {
     "webhook_id": "whk_1",
     "delivery_id": "dlv_1",
     "policy_set_id": "pst_1",
+    "policy_id": "weapons.shown",
+    "backfill_id": "bfl_1",
     "number": "0",
     "item_id": "rvi_1",
     "decision_id": "dec_1",
@@ -130,6 +133,7 @@ def test_another_tenants_rows_are_not_there(api: Api) -> None:
         "policy_set_id": api.client.post("/v1/policy-sets", json={"name": "ours"}).json()["id"],
         "name": api.client.post("/v1/review/queues", json={"name": "ours", "title": "Ours", "rule": {}}).json()["name"],
         **decided(api, video_id),
+        "backfill_id": api.client.post("/v1/policies/weapons.shown/backfill").json()["id"],
     }
     with api.database.write() as session:
         session.add(Tenant(id="ten_other", name="other"))
@@ -141,7 +145,8 @@ def test_another_tenants_rows_are_not_there(api: Api) -> None:
             assert refusal(httpx.request(method, url, headers=stranger, **body(method, path))) == (404, "not_found")
             asked += 1
     assert asked >= 6
-    for path in ("/v1/videos", "/v1/webhooks", "/v1/webhooks/deliveries", "/v1/policy-sets", "/v1/review/items"):
+    paged = ("videos", "webhooks", "webhooks/deliveries", "policy-sets", "backfills", "review/items")
+    for path in (f"/v1/{name}" for name in paged):
         assert httpx.get(f"{api.url}{path}", headers=stranger).json()["items"] == []
     assert api.client.get(f"/v1/videos/{video_id}").json()["state"] == "ready"  # and nothing was deleted
 
@@ -252,6 +257,8 @@ REVIEW = {
 
 def test_the_examples_are_true_to_their_schemas() -> None:
     from api import (  # noqa: PLC0415
+        backfill_examples,
+        backfill_schemas,
         examples,
         policy_examples,
         policy_schemas,
@@ -274,6 +281,11 @@ def test_the_examples_are_true_to_their_schemas() -> None:
     what_if_schemas.WhatIfIn.model_validate(policy_examples.WHAT_IF_IN)
     what_if_schemas.WhatIfOut.model_validate(policy_examples.WHAT_IF)
     read_policies(policy_examples.POLICY_SET_IN["policies"])
+    backfill_schemas.BackfillIn.model_validate(backfill_examples.BACKFILL_IN)
+    for example in (backfill_examples.BACKFILL, backfill_examples.CANCELLED):
+        backfill_schemas.BackfillOut.model_validate(example)
+    backfill_schemas.BackfillPage.model_validate(backfill_examples.BACKFILL_PAGE)
+    backfill_schemas.BackfilledOut.model_validate(backfill_examples.BACKFILLED)
     for example in (examples.QUESTION, examples.FOLLOW_UP):
         schemas.QuestionIn.model_validate(example)
     for example in (examples.QUESTION_QUEUED, examples.QUESTION_READY):

@@ -30,6 +30,7 @@ from vidlm.domain import JobState, WorkState
 from vidlm.errors import LeaseLost
 from vidlm.jobs import events, outbox
 from vidlm.queue import Task
+from vidlm.store.backfill import BackfillWork
 from vidlm.store.columns import UtcDateTime
 from vidlm.store.engine import Database, clock
 from vidlm.store.hooks import Delivery
@@ -63,6 +64,7 @@ STAGES: Final = {
     Task.ANALYZE_SPAN: Stage(SpanWork, WorkState.WAITING.value, WorkState.RUNNING.value),
     Task.FINISH: Stage(Job, JobState.FINISHING.value, JobState.FINISHING.value),
     Task.ANSWER: Stage(Question, WorkState.WAITING.value, WorkState.RUNNING.value),
+    Task.BACKFILL: Stage(BackfillWork, WorkState.WAITING.value, WorkState.RUNNING.value),
     Task.DELIVER: Stage(Delivery, WorkState.WAITING.value, WorkState.RUNNING.value),
 }
 
@@ -195,8 +197,8 @@ def renew(session: Session, held: Claim, lease_s: float) -> None:
 
 
 def call_off(session: Session, table: type[Claimable], which: ColumnElement[bool]) -> None:
-    """Those units of `table` (spans, questions, deliveries) that are still open are nobody's work any more: cancelled,
-    owed to nobody, and whoever is at one of them is fenced off."""
+    """Those units of `table` (spans, questions, deliveries, ...) that are still open are nobody's work any more:
+    cancelled, owed to nobody, and whoever is at one of them is fenced off."""
     open_states = (WorkState.WAITING.value, WorkState.RUNNING.value)
     called_off = session.exec(
         update(table)

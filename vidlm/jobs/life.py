@@ -22,10 +22,11 @@ from sqlmodel import Session, col, select
 
 from vidlm.domain import Analysis, Answer, JobState, Priority, Segment, WorkState, to_document
 from vidlm.errors import InputError, LeaseLost, VidlmError
-from vidlm.jobs import events, outbox, turns
+from vidlm.jobs import backfills, events, outbox, turns
 from vidlm.jobs.claims import STAGES, Claim, call_off, hold
 from vidlm.jobs.states import ACTIVE, backoff_s
 from vidlm.queue import Task
+from vidlm.store.backfill import BackfillWork
 from vidlm.store.columns import new_id
 from vidlm.store.engine import clock
 from vidlm.store.tables import AnalysisRow, Claimable, FlagRow, Job, Question, SecondLookRow, SegmentRow, SpanWork
@@ -167,8 +168,7 @@ def gave_up(session: Session, held: Claim, error: Exception, *, max_attempts: in
 
     Returns what became of it: "rejected", "failed" or "waiting".
     """
-    if held.task is Task.ANALYZE_SPAN:
-        _lock_job_of_span(session, held.target_id)
+    _lock_above(session, held.task, held.target_id)
     unit = hold(session, held, STAGES[held.task].table)
     code = error.code if isinstance(error, VidlmError) else "internal"
     detail = error.detail if isinstance(error, VidlmError) else "something went wrong inside"
@@ -207,8 +207,7 @@ def end_exhausted(session: Session, task: Task, *, max_attempts: int) -> list[st
     )
     ended = []
     for unit_id in session.exec(select(table.id).where(*exhausted).limit(outbox.BATCH)).all():
-        if task is Task.ANALYZE_SPAN:
-            _lock_job_of_span(session, unit_id)
+        _lock_above(session, task, unit_id)
         found = select(table).where(col(table.id) == unit_id, *exhausted)
         unit = session.exec(found.with_for_update(), execution_options={"populate_existing": True}).first()
         if unit is not None:  # nobody revived it before we had the lock
@@ -216,6 +215,14 @@ def end_exhausted(session: Session, task: Task, *, max_attempts: int) -> list[st
             _end(session, task, unit, WorkState.FAILED, code=WORKER_LOST, detail="the worker was lost on every attempt")
             ended.append(unit.id)
     return ended
+
+
+def _lock_above(session: Session, task: Task, unit_id: str) -> None:
+    """Lock what a unit belongs to and changes as it ends, before the unit itself is."""
+    if task is Task.ANALYZE_SPAN:
+        _lock_job_of_span(session, unit_id)
+    elif task is Task.BACKFILL:
+        backfills.lock_of(session, unit_id)
 
 
 def _lock_job_of_span(session: Session, span_id: str) -> Job | None:
@@ -239,6 +246,8 @@ def _end(session: Session, task: Task, unit: Claimable, end: WorkState, *, code:
             job.error_code, job.error_detail = code, detail
             events.moved(session, job, JobState(end.value))
         call_off(session, SpanWork, col(SpanWork.job_id) == job.id)
+    elif isinstance(unit, BackfillWork):
+        backfills.ended(session, unit)
 
 
 def let_go(unit: Claimable) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, case, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select, union_all
 from sqlmodel import Session, col
 
 from vidlm.domain import Action, JobState, Priority
@@ -63,6 +63,18 @@ def list_videos(session: Session, tenant_id: str, filters: Filters, page: Page) 
     rows = session.execute(query, {"tenant_id": tenant_id}).all()
     listed = sorted((status_of(row) for row in rows), key=lambda status: status.id, reverse=page.newest_first)
     return listed[: page.limit]
+
+
+def measure(session: Session, tenant_id: str, filters: Filters) -> tuple[int, float]:
+    """(how many of the tenant's videos, their seconds in all) the filters let through. Looks at every one."""
+    query = select(func.count(), func.coalesce(func.sum(Job.duration_s), 0.0)).select_from(Video)
+    query = query.join(Job, col(Job.video_id) == col(Video.id)).where(col(Video.tenant_id) == tenant_id)
+    if filters.policy is not None:
+        query = query.where(
+            exists().where(col(FlagRow.job_id) == col(Job.id), col(FlagRow.policy_id) == filters.policy)
+        )
+    count, seconds = session.execute(query.where(*_on_video(filters), *_on_job(filters))).one()
+    return int(count), float(seconds)
 
 
 def _driver(filters: Filters) -> tuple[type[Video | Job | FlagRow], list[Where]]:

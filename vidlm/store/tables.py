@@ -240,6 +240,7 @@ class FlagRow(SQLModel, table=True):
     severity: str
     action: str
     second_look: str | None = None
+    backfill_id: str | None = None  # the backfill that made it or made it stronger; None: the analysis
 
 
 class SecondLookRow(SQLModel, table=True):
