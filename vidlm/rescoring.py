@@ -1,7 +1,8 @@
 """Visual tokens that were kept -> scores of other policies: no decoder and no vision tower, only the language model.
 
-    tokens from disk    [ group 1 ][ group 2 ][ group 3 ]
-    the engine at work             [ group 1 ][ group 2 ][ group 3 ]      while the next group is being read
+    read from disk      [ group 1 ][ group 2 ][ group 3 ]
+    the engine at work             [ group 1 ][ group 2 ] x              enough: what is not done yet is let go
+    through             |  |  |  |  |  |  |  |
 
 A window's prompt is opened once, whatever the number of policies, and that is most of the work. What is not kept is
 said and left alone: decoding is never done on the quiet.
@@ -30,10 +31,12 @@ GROUP: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Rescored:
-    """P(Yes) of each policy, in their order, by the index of the window; and the windows of which nothing is kept."""
+    """What became of the first windows, those that are `through`: P(Yes) of each policy, in their order, by the index
+    of the window; nothing for those `missing`, of which no tokens are kept."""
 
-    scores: dict[int, list[float]]
+    through: tuple[Window, ...]
     missing: tuple[Window, ...]
+    scores: dict[int, list[float]]
 
 
 def first_part(windows: Sequence[Window], first: int, most_s: float) -> Sequence[Window]:
@@ -49,41 +52,46 @@ def score_kept(
     windows: Sequence[Window],
     eyes: Eyes,
     policies: Sequence[Policy],
+    *,
     go_on: Callable[[], None] = lambda: None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Rescored:
-    """Score windows under policies from what was kept of them, and from nothing else.
+    """Score windows, in order, under policies from what was kept of them, and from nothing else.
 
-    `go_on` is called between groups; what it raises ends the work. Raises `ModelError`, and `ValueError` where `eyes`
-    keep no tokens at all.
+    Both are asked after each window: what `go_on` raises ends the work in vain; once it is `enough` the windows that
+    are through are returned, one at least. Raises `ModelError`, and `ValueError` where `eyes` keep no tokens at all.
     """
     if eyes.store is None:
         raise ValueError("without a store there are no tokens to score")
     key = eyes.key(prepared)
     questions = [prompts.branch(prompts.policy_question(policy)) for policy in policies]
+    under_way: deque[tuple[Window, Future[list[float]] | None]] = deque()
+    through: list[Window] = []
     scores: dict[int, list[float]] = {}
-    missing: list[Window] = []
-    under_way: deque[list[tuple[Window, Future[list[float]]]]] = deque()
-
-    def take_first() -> None:
-        scores.update((window.index, future.result()) for window, future in under_way[0])
-        under_way.popleft()
-
+    stopped = False
     try:
         for first in range(0, len(windows), GROUP):
-            go_on()
             group = windows[first : first + GROUP]
-            kept = [(window, eyes.store.get(key, frames_of(window))) for window in group]
-            missing += [window for window, visual in kept if visual is None]
-            shown = [(window, eyes.prompt(visual)) for window, visual in kept if visual is not None]
-            asked = eyes.engine.score_all([prompt for _, prompt in shown], questions, priority=eyes.priority)
-            under_way.append([(window, future) for (window, _), future in zip(shown, asked, strict=True)])
-            if len(under_way) == 2:
-                take_first()
-        while under_way:
-            go_on()
-            take_first()
+            kept = [eyes.store.get(key, frames_of(window)) for window in group]
+            shown = [eyes.prompt(visual) for visual in kept if visual is not None]
+            asked = iter(eyes.engine.score_all(shown, questions, priority=eyes.priority))
+            under_way.extend(
+                (window, None if visual is None else next(asked)) for window, visual in zip(group, kept, strict=True)
+            )
+            is_last = first + GROUP >= len(windows)
+            while under_way and not stopped and (is_last or len(under_way) > GROUP):
+                window, future = under_way[0]
+                if future is not None:
+                    scores[window.index] = future.result()
+                under_way.popleft()
+                through.append(window)
+                go_on()
+                stopped = enough()
+            if stopped:
+                break
     finally:
-        for left in under_way:
-            for _, future in left:
-                future.cancel()
-    return Rescored(scores, tuple(missing))
+        for _, left in under_way:
+            if left is not None:
+                left.cancel()
+    missing = tuple(window for window in through if window.index not in scores)
+    return Rescored(tuple(through), missing, scores)

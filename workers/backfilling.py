@@ -7,6 +7,7 @@ one each. Every unit keeps its own claim, and is saved or given back by itself.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from vidlm.video.sampling import Window
 
 PART_S: Final = 600.0
-"""Seconds of video that are scored under one claim: about as long as a minute takes to analyse, and no longer, since
-more urgent work waits for the end of it."""
+"""Seconds of video that are scored under one claim, about."""
+TURN_S: Final = 10.0
+"""Seconds after which a part is saved as far as it is and the unit waits again: whatever is more urgent waits for no
+longer, however slow the model is."""
 
 
 def backfill(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
@@ -43,14 +46,22 @@ def backfill(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         return
     prepared = Prepared.from_document(job.prepared, runtime.settings.data)
     windows = first_part(prepared.windows, unit.next_window, PART_S)
-    last = unit.next_window + len(windows)
-    next_window = last if last < len(prepared.windows) else None
+    until_s = time.monotonic() + TURN_S
     with _beside(runtime, held) as others:
         claims = [*others, held]
         policies = [_policy(runtime, one) for one in claims]
-        found = score_kept(prepared, windows, runtime.eyes(), policies, lambda: runtime.go_on(lost))
+        found = score_kept(
+            prepared,
+            windows,
+            runtime.eyes(),
+            policies,
+            go_on=lambda: runtime.go_on(lost),
+            enough=lambda: time.monotonic() >= until_s,
+        )
+        following = unit.next_window + len(found.through)
+        next_window = following if following < len(prepared.windows) else None
         for place, one in enumerate(claims):
-            part = _part(windows, found, place, next_window, runtime.engine().info.revision)
+            part = _part(found, place, next_window, runtime.engine().info.revision)
             with suppress(*([] if one is held else [LeaseLost])), runtime.database.write() as session:
                 backfills.scored(session, one, part)
 
@@ -61,16 +72,20 @@ def _policy(runtime: Runtime, held: Claim) -> Policy:
         return rescored.policy_of(session.get_one(Backfill, unit.backfill_id))
 
 
-def _part(windows: Sequence[Window], found: Rescored, place: int, next_window: int | None, revision: str) -> Part:
+def _part(found: Rescored, place: int, next_window: int | None, revision: str) -> Part:
     """What was found for the policy at `place`."""
-    missing_s = sum(window.end_s - window.start_s for window in found.missing)
+    needs_decode_s = _seconds(found.missing)
     return Part(
         scores={index: scores[place] for index, scores in found.scores.items()},
-        scored_s=sum(window.end_s - window.start_s for window in windows) - missing_s,
-        needs_decode_s=missing_s,
+        scored_s=_seconds(found.through) - needs_decode_s,
+        needs_decode_s=needs_decode_s,
         next_window=next_window,
         model_revision=revision,
     )
+
+
+def _seconds(windows: Sequence[Window]) -> float:
+    return sum(window.end_s - window.start_s for window in windows)
 
 
 @contextmanager

@@ -161,10 +161,11 @@ def test_what_is_not_kept_is_counted_and_left_alone(runtime: Runtime, clips: lis
     assert runtime.engine().metrics().steps["encode"] == encoded
 
 
+@pytest.mark.parametrize(("limit", "value"), [("PART_S", 3.0), ("TURN_S", 0.0)])
 def test_a_long_video_is_scored_in_parts_behind_everything_else(
-    runtime: Runtime, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, clips: list[Path], monkeypatch: pytest.MonkeyPatch, limit: str, value: float
 ) -> None:
-    monkeypatch.setattr(backfilling, "PART_S", 3.0)
+    monkeypatch.setattr(backfilling, limit, value)
     (job,) = library(runtime, clips[:1])
     row = ask(runtime)
     assert work_next(runtime, Queue.GPU) == "done"
