@@ -41,7 +41,14 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, database_url: str, tiny_random_checkpoint: Path, few_policies: Path) -> Iterator[Runtime]:
+def runtime(tmp_path: Path, tiny_random_checkpoint: Path, few_policies: Path) -> Iterator[Runtime]:
+    with fresh_runtime(tmp_path / "data", tiny_random_checkpoint, few_policies, span_s=4.0) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def either(tmp_path: Path, database_url: str, tiny_random_checkpoint: Path, few_policies: Path) -> Iterator[Runtime]:
+    """The same once on each kind of database, where the order of locks and the SQL matter."""
     data = tmp_path / "data"
     with fresh_runtime(data, tiny_random_checkpoint, few_policies, span_s=4.0, database_url=database_url) as runtime:
         yield runtime
@@ -111,15 +118,15 @@ def test_a_backfill_finds_what_a_fresh_analysis_would_without_looking(
         assert session.exec(select(FlagRow).where(FlagRow.policy_id == LASER.id)).all() == []
 
 
-def test_backfills_that_wait_for_one_video_are_scored_in_one_look(runtime: Runtime, clips: list[Path]) -> None:
-    library(runtime, clips[1:])
-    rows = [ask(runtime, policy) for policy in (LASER, BALL)]
-    opened = runtime.engine().metrics().steps["open"].items
-    (_, first), (_, second) = owed(runtime)
-    assert [work(runtime, Task.BACKFILL, unit) for unit in (first, second)] == ["done", "skipped"]
-    assert [now(runtime, row).state for row in rows] == ["done", "done"]
-    assert runtime.engine().metrics().steps["open"].items - opened == len(scores_of(runtime, rows[0]))
-    assert len(scores_of(runtime, rows[0])) == len(scores_of(runtime, rows[1])) > 0
+def test_backfills_that_wait_for_one_video_are_scored_in_one_look(either: Runtime, clips: list[Path]) -> None:
+    library(either, clips[1:])
+    rows = [ask(either, policy) for policy in (LASER, BALL)]
+    opened = either.engine().metrics().steps["open"].items
+    (_, first), (_, second) = owed(either)
+    assert [work(either, Task.BACKFILL, unit) for unit in (first, second)] == ["done", "skipped"]
+    assert [now(either, row).state for row in rows] == ["done", "done"]
+    assert either.engine().metrics().steps["open"].items - opened == len(scores_of(either, rows[0]))
+    assert len(scores_of(either, rows[0])) == len(scores_of(either, rows[1])) > 0
 
 
 def scores_of(runtime: Runtime, row: Backfill) -> list[BackfilledScore]:
@@ -228,52 +235,52 @@ def test_a_cancelled_backfill_keeps_what_it_found_and_finds_no_more(runtime: Run
     assert sum(bool(scores(runtime, job, LASER)) for job in jobs) == 1
 
 
-def test_applied_flags_are_added_and_verdicts_only_get_stronger(runtime: Runtime, clips: list[Path]) -> None:
-    jobs = library(runtime, clips)
-    with runtime.database.write() as session:
+def test_applied_flags_are_added_and_verdicts_only_get_stronger(either: Runtime, clips: list[Path]) -> None:
+    jobs = library(either, clips)
+    with either.database.write() as session:
         first, second = (session.get_one(Job, job.id) for job in jobs)
         first.verdict_action, second.verdict_action = "allow", "block"
-    row = ask(runtime, apply=True)
-    run_all(runtime)
-    done = now(runtime, row)
+    row = ask(either, apply=True)
+    run_all(either)
+    done = now(either, row)
     assert (done.videos_flagged, done.flags_added, done.verdicts_raised) == (2, 2, 1)
-    with runtime.database.read() as session:
+    with either.database.read() as session:
         verdicts = [session.get_one(Job, job.id).verdict_action for job in jobs]
         flags = session.exec(select(FlagRow).where(col(FlagRow.backfill_id) == row.id)).all()
     assert verdicts == ["review", "block"]
     assert {(flag.policy_id, flag.action, flag.start_s) for flag in flags} == {(LASER.id, "review", 0.0)}
-    again = ask(runtime, apply=True)  # what is flagged is not flagged twice
-    run_all(runtime)
-    assert (now(runtime, again).videos_flagged, now(runtime, again).flags_added) == (2, 0)
+    again = ask(either, apply=True)  # what is flagged is not flagged twice
+    run_all(either)
+    assert (now(either, again).videos_flagged, now(either, again).flags_added) == (2, 0)
 
 
-def test_a_deleted_video_takes_its_scores_along_and_is_counted(runtime: Runtime, clips: list[Path]) -> None:
-    jobs = library(runtime, clips)
-    first = ask(runtime)
-    run_all(runtime)
-    second = ask(runtime)
-    with runtime.database.write() as session:
+def test_a_deleted_video_takes_its_scores_along_and_is_counted(either: Runtime, clips: list[Path]) -> None:
+    jobs = library(either, clips)
+    first = ask(either)
+    run_all(either)
+    second = ask(either)
+    with either.database.write() as session:
         control.deleted(session, session.get_one(Video, jobs[0].video_id), actor="key_test")
-    assert scores(runtime, jobs[0], LASER) == {}
-    assert run_all(runtime) == ["done"]
-    done = now(runtime, second)
+    assert scores(either, jobs[0], LASER) == {}
+    assert run_all(either) == ["done"]
+    done = now(either, second)
     assert (done.state, done.videos_done, done.videos_gone) == ("done", 1, 1)
-    assert now(runtime, first).videos_gone == 0
+    assert now(either, first).videos_gone == 0
 
 
-def test_a_poison_video_fails_alone(runtime: Runtime, clips: list[Path]) -> None:
-    jobs = library(runtime, clips)
-    row = ask(runtime)
-    with runtime.database.read() as session:
+def test_a_poison_video_fails_alone(either: Runtime, clips: list[Path]) -> None:
+    jobs = library(either, clips)
+    row = ask(either)
+    with either.database.read() as session:
         query = select(BackfillWork.id).where(BackfillWork.video_id == jobs[0].video_id)
         unit = session.exec(query).one()
-    for _ in range(runtime.settings.max_attempts):
-        must_take(runtime.database, Task.BACKFILL, unit)
-        expire(runtime.database, Task.BACKFILL, unit)
-    with runtime.database.write() as session:
-        assert life.end_exhausted(session, Task.BACKFILL, max_attempts=runtime.settings.max_attempts) == [unit]
-    run_all(runtime)
-    done = now(runtime, row)
+    for _ in range(either.settings.max_attempts):
+        must_take(either.database, Task.BACKFILL, unit)
+        expire(either.database, Task.BACKFILL, unit)
+    with either.database.write() as session:
+        assert life.end_exhausted(session, Task.BACKFILL, max_attempts=either.settings.max_attempts) == [unit]
+    run_all(either)
+    done = now(either, row)
     assert (done.state, done.videos_done, done.videos_failed) == ("done", 1, 1)
 
 
