@@ -26,7 +26,8 @@ from vidlm.moderation.policies import NEVER, PolicySet, load_policies, policy_se
 from vidlm.moderation.revisions import with_thresholds
 from vidlm.moderation.whatif import Decisions
 from vidlm.queue import Task
-from vidlm.review import appeals, decided_flags, items, stored_scores, trials
+from vidlm.review import appeals, backfills, decided_flags, items, stored_scores, trials
+from vidlm.store.backfill import BackfilledScore
 from vidlm.store.engine import Database
 from vidlm.store.tables import DEFAULT_TENANT, Job, SegmentRow, SpanWork, Tenant, Video
 
@@ -276,3 +277,32 @@ def test_what_people_decided_is_held_against_the_trial(database: Database) -> No
     assert told() == trials.Overturned(missed=1, spared=1)
     decided(database, lea, must_claim(database, lea, "appeals"), Outcome.REMOVE)
     assert told() == trials.Overturned(missed=2, spared=0)
+
+
+def test_what_a_backfill_scored_is_asked(database: Database) -> None:
+    """A new policy is tried on later scores; a video that has them in part only still misses it."""
+    whole, part = stored(database, [both(0.0, 0.0)] * 2), stored(database, [both(0.0, 0.0)] * 2)
+    with database.write() as session:
+        chosen = backfills.Chosen(NEW, None, False)
+        row = backfills.ask(session, tenant_id=DEFAULT_TENANT, actor="key_x", chosen=chosen, filters={})
+        for job, values in ((whole, (0.1, 0.9)), (part, (0.9,))):
+            query = select(SegmentRow).where(SegmentRow.job_id == job.id).order_by(col(SegmentRow.index))
+            for one, score in zip(session.exec(query).all(), values, strict=False):
+                session.add(
+                    BackfilledScore(
+                        segment_id=one.id,
+                        policy_id=NEW.id,
+                        question_version=row.question_version,
+                        tenant_id=DEFAULT_TENANT,
+                        job_id=job.id,
+                        backfill_id=row.id,
+                        model_revision="r",
+                        score=score,
+                    )
+                )
+    found = trial(database, policy_set((FIGHT, GUN, NEW)))
+    assert found.missing == (trials.Missing(NEW.id, videos=1, duration_s=10.0),)
+    assert found.flags[-1] == (NEW.id, None, 1)
+    assert moves(found) == {("allow", "allow"): 1, ("allow", "review"): 1}
+    reworded = replace(NEW, blocked="two people with pistols at dawn")
+    assert trial(database, policy_set((FIGHT, GUN, reworded))).missing[0].videos == 2

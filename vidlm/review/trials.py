@@ -25,6 +25,8 @@ from vidlm.moderation import whatif
 from vidlm.moderation.policies import PolicySet
 from vidlm.moderation.whatif import ACTIONS, Decisions, Floats, Library, Outcome
 from vidlm.review import stored_scores
+from vidlm.review.backfills import question_version
+from vidlm.review.later_scores import with_later
 from vidlm.review.stored_scores import Stored, question_of
 
 DecisionsOf = Callable[[Sequence[str], Sequence[Policy]], Decisions]
@@ -84,10 +86,13 @@ def run(
 
     `own`: the service's own policies. Raises `ConflictError` (`library_too_large`).
     """
-    questions = list(dict.fromkeys(question_of(policy) for policy in (*before.policies, *after.policies)))
+    asking = {question_of(policy): policy for policy in (*before.policies, *after.policies)}
+    questions = list(asking)
     stored = stored_scores.read(
         session, tenant_id, questions, own, created_from=created_from, created_until=created_until
     )
+    versions = {(one.id, question_version(one)): column for column, one in enumerate(asking.values())}
+    stored = with_later(session, tenant_id, stored, versions)
     scored = {question for question, videos in zip(questions, stored.asked.T, strict=True) if videos.any()}
     places = {question: column for column, question in enumerate(questions)}
     sides = [[policy for policy in side.policies if question_of(policy) in scored] for side in (before, after)]
