@@ -21,6 +21,7 @@ from api.review_schemas import (
 from vidlm.domain import Severity
 from vidlm.moderation.decisions import ItemState, Occasion
 from vidlm.review import serving
+from vidlm.review.case import evidence_of
 from vidlm.review.queues import Waiting
 from vidlm.store.keys import Caller
 from vidlm.store.queries import flags_of
@@ -57,10 +58,9 @@ def case_out(session: Session, caller: Caller, item: ReviewItem) -> ReviewCaseOu
     job = session.get_one(Job, item.job_id)
     queue = session.get_one(ReviewQueue, item.queue_id)
     analysis = session.get(AnalysisRow, job.id)  # gone with a deleted video
-    told = [] if analysis is None else analysis.document["flags"]
-    frames = {(flag["policy_id"], flag["start_s"]): [one["time_s"] for one in flag["evidence"]] for flag in told}
+    document = {"flags": [], "segments": []} if analysis is None else analysis.document
     flags = [
-        FlagToReviewOut(**flag.model_dump(), evidence_s=frames.get((flag.policy_id, flag.start_s), []))
+        FlagToReviewOut(**flag.model_dump(), evidence_s=evidence_of(document, flag))
         for flag in flags_of(session, job.id)
     ]
     here = f"/v1/videos/{item.video_id}"

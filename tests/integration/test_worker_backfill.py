@@ -22,10 +22,13 @@ from vidlm.jobs import backfills as units
 from vidlm.jobs import control, life
 from vidlm.moderation.policies import custom_policy, policy_set, to_rows
 from vidlm.queue import Queue, Task
-from vidlm.review import backfills, policy_sets
+from vidlm.review import backfills, items, policy_sets, queues
+from vidlm.review.case import evidence_of
 from vidlm.store.backfill import Backfill, BackfilledScore, BackfillWork
-from vidlm.store.queries import find_document
-from vidlm.store.tables import DEFAULT_TENANT, FlagRow, Job, SegmentRow, Video
+from vidlm.store.keys import Caller
+from vidlm.store.queries import find_document, flags_of
+from vidlm.store.review import ReviewItem
+from vidlm.store.tables import DEFAULT_TENANT, AnalysisRow, FlagRow, Job, SegmentRow, Video
 from workers import backfilling
 from workers.runtime import Runtime, StoppingError
 from workers.tasks import work, work_next
@@ -238,15 +241,29 @@ def test_applied_flags_are_added_and_verdicts_only_get_stronger(either: Runtime,
     with either.database.write() as session:
         first, second = (session.get_one(Job, job.id) for job in jobs)
         first.verdict_action, second.verdict_action = "allow", "block"
+        first.review_state, second.review_state = "approved", "removed"
+        for item in session.exec(select(ReviewItem)).all():
+            item.state = "withdrawn"
     row = ask(either, apply=True)
     run_all(either)
     done = now(either, row)
     assert (done.videos_flagged, done.flags_added, done.verdicts_raised) == (2, 2, 1)
     with either.database.read() as session:
         verdicts = [session.get_one(Job, job.id).verdict_action for job in jobs]
+        states = [session.get_one(Job, job.id).review_state for job in jobs]
         flags = session.exec(select(FlagRow).where(col(FlagRow.backfill_id) == row.id)).all()
     assert verdicts == ["review", "block"]
     assert {(flag.policy_id, flag.action, flag.start_s) for flag in flags} == {(LASER.id, "review", 0.0)}
+    assert states == ["none", "removed"]  # what people approved without it is looked at again
+    with either.database.write() as session:
+        assert items.file_missing(session) == 1
+        held = items.take(session, Caller(DEFAULT_TENANT, "key_ann"), queues.all_of(session, DEFAULT_TENANT))
+        assert held is not None
+        document = session.get_one(AnalysisRow, jobs[0].id).document
+        later = next(flag for flag in flags_of(session, jobs[0].id) if flag.backfill_id == row.id)
+    times_s = evidence_of(document, later)
+    assert 0 < len(times_s) <= 4
+    assert all(later.start_s <= time_s < later.end_s for time_s in times_s)
     again = ask(either, apply=True)  # what is flagged is not flagged twice
     run_all(either)
     assert (now(either, again).videos_flagged, now(either, again).flags_added) == (2, 0)

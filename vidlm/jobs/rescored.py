@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 from vidlm.domain import Action, Flag, Policy, Segment, Verdict
 from vidlm.jobs import events
 from vidlm.moderation.additions import Additions, Known, additions, strengthened
+from vidlm.moderation.decisions import ReviewState
 from vidlm.moderation.flags import flags_from_scores
 from vidlm.moderation.policies import PolicySet, read_policies
 from vidlm.store.backfill import Backfill, BackfilledScore
@@ -67,6 +68,8 @@ def judge(session: Session, job: Job, backfill: Backfill, *, actor: str) -> None
     added = additions(found, known)
     backfill.flags_added += len(added.flags)
     _add(session, job, backfill, added, rows)
+    if added.new and job.review_state == ReviewState.APPROVED:
+        job.review_state = ReviewState.NONE.value  # it was approved without this: the sweeper has people look again
     verdict = strengthened(Action(job.verdict_action or Action.ALLOW), policy, added.flags)
     if verdict is not None:
         _strengthen(session, job, backfill, verdict, actor)

@@ -94,7 +94,7 @@ def _flag(policy: Policy, run: Sequence[Segment], looks: Mapping[tuple[int, str]
         mean_score=min(score, weighted / math.fsum(lengths_s)),
         severity=policy.severity,
         action=Action.BLOCK if score >= policy.block_threshold else Action.REVIEW,
-        evidence=tuple(Evidence(time_s) for time_s in _spread(_telling(peak, look), EVIDENCE_FRAMES)),
+        evidence=tuple(Evidence(time_s) for time_s in spread(_telling(peak, look), EVIDENCE_FRAMES)),
         second_look=look.outcome if look else None,
     )
 
@@ -107,7 +107,7 @@ def _telling(peak: Segment, look: SecondLook | None) -> Sequence[float]:
     return [time_s for time_s in peak.frame_times_s if start_s <= time_s < end_s] or [start_s]
 
 
-def _spread(times_s: Sequence[float], count: int) -> list[float]:
+def spread(times_s: Sequence[float], count: int) -> list[float]:
     """At most `count` of the times, evenly spread, first and last among them."""
     if len(times_s) <= count:
         return list(times_s)

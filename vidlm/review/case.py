@@ -9,11 +9,21 @@ from typing import Any, Final
 
 from vidlm.domain import Policy, Severity
 from vidlm.moderation.decisions import Submission
+from vidlm.moderation.flags import EVIDENCE_FRAMES, spread
 from vidlm.store.review import FlagDecision, ReviewDecision, ReviewItem, ReviewLook
 from vidlm.store.tables import FlagRow, Job
 
 MISSED: Final = "missed"
 """The verdict on what was there and nobody had flagged."""
+
+
+def evidence_of(document: Mapping[str, Any], flag: FlagRow) -> list[float]:
+    """The times, in seconds, of the frames that a flag rests on; of one that came later, its segments' frames."""
+    for told in document["flags"]:
+        if (told["policy_id"], told["start_s"]) == (flag.policy_id, flag.start_s):
+            return [frame["time_s"] for frame in told["evidence"]]
+    inside = (part for part in document["segments"] if flag.start_s <= part["start_s"] < flag.end_s)
+    return spread([time_s for part in inside for time_s in part["frame_times_s"]], EVIDENCE_FRAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +61,13 @@ class Case:
     def flag_decisions(self, said: Submission, decision: ReviewDecision) -> list[FlagDecision]:
         """What is said about flags, and what nobody had flagged."""
         flags = {flag.id: flag for flag in self.flags}
-        frames = {(flag["policy_id"], flag["start_s"]): flag["evidence"] for flag in self.document["flags"]}
         rows = []
         for one in said.flags:
             flag = flags[one.flag_id]
             row = self._about(decision, flag.policy_id, flag.start_s, flag.end_s)
             row.flag_id, row.score, row.severity = flag.id, flag.score, flag.severity
             row.verdict, row.reason = one.verdict.value, None if one.reason is None else one.reason.value
-            row.evidence_s = [frame["time_s"] for frame in frames.get((flag.policy_id, flag.start_s), [])]
+            row.evidence_s = evidence_of(self.document, flag)
             row.right_policy_id, row.right_start_s, row.right_end_s = one.policy_id, one.start_s, one.end_s
             rows.append(row)
         return rows + [self._about(decision, one.policy_id, one.start_s, one.end_s) for one in said.missed]
