@@ -49,15 +49,21 @@ def anchor(
     to: Annotated[
         Path | None, typer.Option(help="The file; VIDLM_AUDIT_ANCHOR when absent.", show_default=False)
     ] = None,
+    post: Annotated[str | None, typer.Option(help="An address to send them to instead.", show_default=False)] = None,
 ) -> None:
     """Add where every chain ends to a file; status 1 if one has lost rows since the file's last anchor."""
     from vidlm import operate, screen  # noqa: PLC0415
     from vidlm.audit import anchors  # noqa: PLC0415
 
     settings = settings_of_service()
+    if post is not None:
+        with operate.opened(settings) as database:
+            count = anchors.send(database, post, private=settings.webhook_private)
+        screen.out().print(f"the ends of {count} {'chain' if count == 1 else 'chains'} were sent", soft_wrap=True)
+        return
     path = to or settings.audit_anchor
     if path is None:
-        raise SettingsError("anchor takes --to FILE, or VIDLM_AUDIT_ANCHOR names it")
+        raise SettingsError("anchor takes --to FILE or --post URL, or VIDLM_AUDIT_ANCHOR names a file")
     with operate.opened(settings) as database:
         done = anchors.write(database, path)
     out = screen.out()

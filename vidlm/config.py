@@ -82,6 +82,10 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="File, best on another machine, to which the sweeper adds the audit's heads once an hour."),
     ] = None
+    audit_anchor_url: Annotated[
+        str | None,
+        Field(description="Address, best somebody else's, to which the sweeper POSTs the audit's heads once an hour."),
+    ] = None
     webhook_private: Annotated[
         bool, Field(description="Whether webhooks may go to private addresses, such as this machine's.")
     ] = False

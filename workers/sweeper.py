@@ -70,6 +70,7 @@ def sweep_once(database: Database, blobs: BlobStore, broker: redis.Redis | None,
         lambda: _enforce_ages(database, blobs, disposal.Ages.of(settings)),
         lambda: _forget(database, blobs, settings),
         lambda: _anchor(database, settings.audit_anchor) if settings.audit_anchor is not None else None,
+        lambda: _send_anchors(database, settings),
     ]
     failed: Exception | None = None
     for step in steps:
@@ -122,6 +123,19 @@ def _anchor(database: Database, path: Path) -> None:
         return
     if done.went_back:
         log.error("sweep.audit_went_back", tenants=done.went_back)
+
+
+def _send_anchors(database: Database, settings: Settings) -> None:
+    url, mark = settings.audit_anchor_url, settings.data / "run" / "anchors-sent"  # its time says when it was
+    if url is None or not anchors.is_due(mark):
+        return
+    try:
+        anchors.send(database, url, private=settings.webhook_private)
+    except VidlmError as exc:  # the next round tries again
+        log.error("sweep.audit_not_anchored", code=exc.code, detail=exc.detail)
+        return
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 def _resend_lost(database: Database, broker: redis.Redis) -> None:

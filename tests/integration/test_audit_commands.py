@@ -19,6 +19,7 @@ from sqlalchemy import text
 from sqlmodel import col, select
 from structlog.testing import capture_logs
 from tampering import unguarded
+from test_webhooks import serving
 
 from vidlm import cli
 from vidlm.audit import anchors
@@ -123,6 +124,33 @@ def test_anchors_prove_that_what_was_there_is_still_there(vidlm: Run, noted: Dat
     assert behind.returncode == 1
     assert behind.stdout.startswith("the chain of ten_other is not what it was when last anchored\n")
     assert len(anchors.read(file)) == 3
+
+
+@pytest.mark.usefixtures("noted")
+def test_the_ends_of_chains_are_sent_to_an_address(vidlm: Run, tmp_path: Path) -> None:
+    with serving() as receiver:
+        private = {"VIDLM_WEBHOOK_PRIVATE": "true"}
+        assert "is not one of the public internet" in vidlm("audit", "anchor", "--post", receiver.url).stderr
+        sent = vidlm("audit", "anchor", "--post", receiver.url, env=private)
+        assert sent.stdout == "the ends of 2 chains were sent\n"
+        (tmp_path / "kept.jsonl").write_bytes(receiver.got[0].body)  # what is received is a file to verify with
+        assert vidlm("audit", "verify", "--anchor", tmp_path / "kept.jsonl").returncode == 0
+        receiver.answers.append(500)
+        assert "answered 500" in vidlm("audit", "anchor", "--post", receiver.url, env=private).stderr
+
+
+def test_the_sweeper_sends_them_once_an_hour(noted: Database, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving() as receiver:
+        settings = Settings(data=data, audit_anchor_url=receiver.url, webhook_private=True)
+        receiver.answers.append(503)
+        for _ in range(3):  # refused, taken, not due
+            sweep_once(noted, BlobStore(data), None, settings)
+        assert len(receiver.got) == 2
+        assert len(receiver.got[1].body.splitlines()) == 2
+        os.utime(data / "run" / "anchors-sent", (1, 1))
+        sweep_once(noted, BlobStore(data), None, settings)
+        assert len(receiver.got) == 3
 
 
 def test_an_anchor_that_a_crash_cut_off_is_written_again(noted: Database, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Anchors: where chains ended at a moment, kept outside the database, so that whoever owns it cannot rewrite the past.
 
 A file of JSON lines that only grows, `{"at": ..., "tenant_id": ..., "number": ..., "hash": ...}`. Its own time says
-when it was last held against the database. Several processes may write to one file.
+when it was last held against the database. Several processes may write to one file. Or an address that is sent where
+all chains end, the same lines: a message that is lost is made up for by the next one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from vidlm import outward
 from vidlm.audit import reading
 from vidlm.errors import InputError, StorageError
 from vidlm.store.chain import time_text
@@ -76,6 +78,22 @@ def write(database: Database, path: Path) -> Anchored:
     return Anchored(
         len(now), len(news), tuple(name for name in sorted(known) if _is_behind(now.get(name), known[name]))
     )
+
+
+def send(database: Database, url: str, *, private: bool = False) -> int:
+    """POST where all chains end, as JSON lines; how many chains there are.
+
+    `private` allows addresses of this network. Raises `OutwardError`, and `StorageError` (`anchor_refused`) where the
+    answer is no 2xx.
+    """
+    with database.read() as session:
+        heads = reading.heads(session)
+    at = time_text(utc_now())
+    lines = [json.dumps(asdict(Anchor(at, tenant_id, *head))) + "\n" for tenant_id, head in sorted(heads.items())]
+    status = outward.post(url, "".join(lines).encode(), {"Content-Type": "application/x-ndjson"}, private=private)
+    if not 200 <= status < 300:
+        raise StorageError(f"the address of the anchors answered {status}", code="anchor_refused")
+    return len(lines)
 
 
 def is_due(path: Path) -> bool:
