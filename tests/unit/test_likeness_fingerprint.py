@@ -9,7 +9,7 @@ from benchmarks.likeness_clips import HEIGHT, TRANSFORMS, WIDTH, Source, natural
 from vidlm.domain import FrameBatch
 from vidlm.likeness.fingerprint import fingerprint
 from vidlm.likeness.index import LikenessIndex
-from vidlm.likeness.looks import content_box
+from vidlm.likeness.looks import Bars
 from vidlm.likeness.pdq import hash_frames
 
 
@@ -59,6 +59,14 @@ def test_what_is_kept_is_plain_pdq() -> None:
     assert len(found.looks(mirror=True)) == 2 * len(found.looks(mirror=False)) == 2 * (1 + len(found.views))
     assert found.kept.looks(mirror=True).shape == (1, len(frames), 32)
     assert len(fingerprint(frames, views=False).views) == 0
+
+
+def content_box(*parts: np.ndarray) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of what is inside the bars of frames that come in parts."""
+    bars = Bars()
+    for part in parts:
+        bars.see(part)
+    return bars.box
 
 
 def test_bars_are_left_out_and_pictures_are_not() -> None:

@@ -109,6 +109,10 @@ class Voters:
         moments = moments_of(video.hashes[rows], rules.alike)
         return cls(rows, video.times_s[rows], moments, video.step_s, end_s)
 
+    def every(self, step: int) -> Voters:
+        """Each `step`-th of them alone."""
+        return Voters(self.rows[::step], self.times_s[::step], self.moments[::step], self.step_s * step, self.end_s)
+
 
 def moments_of(hashes: Hashes, alike: int) -> Ints:
     """Which moment each frame shows: int [T], numbered from 0 as they first appear.

@@ -9,18 +9,24 @@ Knows frames with times; not how two sequences are compared (`voting.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from vidlm.domain import FrameBatch
 from vidlm.likeness import pdq
-from vidlm.likeness.looks import content_box, guesses
-from vidlm.likeness.pdq import BYTES, Hashes
+from vidlm.likeness.looks import Bars, guesses
+from vidlm.likeness.pdq import BYTES, Floats, Hashes
 
 USUAL_STEP_S: Final = 0.5
 """How long a frame stands where there is no other to tell."""
+
+MOST_FRAMES: Final = 7200
+"""Of a fingerprint: an hour at two frames a second."""
+
+_LEAST_STEP_S: Final = 0.4
+_AT_ONCE: Final = 512  # frames hashed together: four minutes, by whose first ones bars are judged
 
 
 def _no_views() -> npt.NDArray[np.uint8]:
@@ -77,18 +83,85 @@ class Fingerprint:
         return Fingerprint(self.times_s, self.hashes, self.quality)
 
 
-def fingerprint(frames: FrameBatch, *, views: bool = True) -> Fingerprint:
-    """The fingerprint of a video's frames, black bars left out. `views=False` makes only what is kept.
+class Fingerprinter:
+    """Frames as they come -> a fingerprint. Keeps no pixels, only PDQ's small luminance until it is hashed.
 
-    Take a frame or two of every second; `FrameBatch` holds uint8 [T, H, W, 3] RGB and its times.
+    Of more than two frames a second some are passed over. Bars are judged by the first minutes and left out of
+    everything. `views=False` makes only what is kept.
     """
-    top, bottom, left, right = content_box(frames.pixels)
-    grids = pdq.shrink(frames.pixels[:, top:bottom, left:right])
+
+    def __init__(self, *, views: bool = True) -> None:
+        self._views = views
+        self._bars = Bars()
+        self._times_s: list[float] = []
+        self._grids: list[Floats] = []  # not hashed yet
+        self._parts: list[_Part] = []
+
+    def add(self, frames: FrameBatch) -> None:
+        """The next frames, all of one size: uint8 [T, H, W, 3], RGB, at later times than those before."""
+        rows = [row for row, time_s in enumerate(frames.times_s) if self._wants(float(time_s))]
+        if not rows:
+            return
+        pixels = frames.pixels[rows]
+        if not self._parts:
+            self._bars.see(pixels)
+        self._grids.append(pdq.shrink(pixels))
+        if sum(map(len, self._grids)) >= _AT_ONCE:
+            self._hash()
+
+    def finish(self) -> Fingerprint:
+        """Of all that came; every second frame of it, or every fourth, where it is more than `MOST_FRAMES`."""
+        if self._grids or not self._parts:
+            self._hash()
+        step = 1
+        while len(self._times_s) > MOST_FRAMES * step:
+            step *= 2
+        return Fingerprint(
+            np.array(self._times_s, np.float64)[::step],
+            np.concatenate([part.hashes for part in self._parts])[::step],
+            np.concatenate([part.quality for part in self._parts])[::step],
+            np.concatenate([part.plain for part in self._parts], axis=1)[:, ::step],
+            np.concatenate([part.turned for part in self._parts], axis=1)[:, ::step],
+        )
+
+    def _wants(self, time_s: float) -> bool:
+        """Whether to take the frame at `time_s`, which then counts as taken."""
+        if self._times_s and time_s - self._times_s[-1] < _LEAST_STEP_S:
+            return False
+        self._times_s.append(time_s)
+        return True
+
+    def _hash(self) -> None:
+        nothing = np.empty((0, 64, 64), np.float32)
+        grids = self._bars.without(np.concatenate([nothing, *self._grids]))
+        self._parts.append(_hashed(grids, views=self._views))
+        self._grids = []
+
+
+class _Part(NamedTuple):
+    """Hashes uint8 [T, 32], quality uint8 [T], and other looks as `Fingerprint` holds them, uint8 [V, T, 32]."""
+
+    hashes: Hashes
+    quality: npt.NDArray[np.uint8]
+    plain: npt.NDArray[np.uint8]
+    turned: npt.NDArray[np.uint8]
+
+
+def fingerprint(frames: FrameBatch, *, views: bool = True) -> Fingerprint:
+    """The fingerprint of a video's frames, uint8 [T, H, W, 3] RGB with their times, black bars left out."""
+    maker = Fingerprinter(views=views)
+    maker.add(frames)
+    return maker.finish()
+
+
+def _hashed(grids: Floats, *, views: bool) -> _Part:
+    """What becomes of PDQ's luminance of some frames, [T, 64, 64]."""
     whole = pdq.transform(grids)
-    found = Fingerprint(frames.times_s, pdq.bits(whole), pdq.quality(grids))
+    hashes, quality = pdq.bits(whole), pdq.quality(grids)
     if not views:
-        return found
+        none = np.empty((0, len(grids), BYTES), np.uint8)
+        return _Part(hashes, quality, none, none)
     others = list(guesses(grids))
     plain = [pdq.bits(look) for look in others]
     turned = [pdq.bits(pdq.mirror(look)) for look in (whole, *others)]
-    return Fingerprint(found.times_s, found.hashes, found.quality, np.stack(plain), np.stack(turned))
+    return _Part(hashes, quality, np.stack(plain), np.stack(turned))

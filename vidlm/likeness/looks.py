@@ -8,7 +8,8 @@
     o o o o o
 
 Guesses are made of PDQ's 64 x 64 luminance, so they cost little beside reading the pixels. Bars are no guess: they can
-be seen, and are cut off before anything is hashed. Knows pictures; not what hashes are compared with.
+be seen, and are left out before anything is hashed; in that luminance too, so that no pixels need be kept. Knows
+pictures; not what hashes are compared with.
 """
 
 from __future__ import annotations
@@ -44,22 +45,41 @@ def guesses(grids: Floats) -> Iterator[Floats]:
         yield pdq.transform(painted)
 
 
-def content_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) in pixels, half open: the frames without bars that are black all the time.
+class Bars:
+    """Watches frames go by for rows and columns that are black all the time, on either side."""
 
-    A row or column belongs to a bar if it is dark and even in every one of the frames, uint8 [T, H, W, 3]. Where bars
-    would take more than 0.3 of a side at one end, that axis is left as it is: this is a dark film, not a bar.
-    """
-    frames, height, width = pixels.shape[:3]
-    if not frames or min(height, width) < pdq.SMALLEST_SIDE:
-        return 0, height, 0, width
-    rows = np.zeros(height, bool)
-    columns = np.zeros(width, bool)
-    for frame in pixels:
-        grey = frame.mean(axis=2, dtype=np.float32)
-        rows |= _shows(grey, axis=1)
-        columns |= _shows(grey, axis=0)
-    return (*_inside(rows), *_inside(columns))
+    def __init__(self) -> None:
+        self._rows = np.zeros(0, bool)
+        self._columns = np.zeros(0, bool)
+
+    def see(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """More frames, uint8 [T, H, W, 3], all of one size."""
+        height, width = pixels.shape[1:3]
+        if not len(self._rows):
+            self._rows, self._columns = np.zeros(height, bool), np.zeros(width, bool)
+        for frame in pixels:
+            grey = frame.mean(axis=2, dtype=np.float32)
+            self._rows |= _shows(grey, axis=1)
+            self._columns |= _shows(grey, axis=0)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(top, bottom, left, right) in pixels, half open: the frames without what was black in every one of them.
+
+        A row or column belongs to a bar if it is dark and even all the time. Where bars would take more than 0.3 of a
+        side at one end, that axis is left as it is: this is a dark film, not a bar.
+        """
+        if min(len(self._rows), len(self._columns)) < pdq.SMALLEST_SIDE:
+            return 0, len(self._rows), 0, len(self._columns)
+        return (*_inside(self._rows), *_inside(self._columns))
+
+    def without(self, grids: Floats) -> Floats:
+        """PDQ's 64 x 64 luminance [T, 64, 64] of whole frames, read again inside the box alone."""
+        top, bottom, left, right = self.box
+        if (bottom - top, right - left) == (len(self._rows), len(self._columns)):
+            return grids
+        down, across = _part(top, bottom, len(self._rows)), _part(left, right, len(self._columns))
+        return np.asarray(down @ grids @ across.T, np.float32)
 
 
 def _shows(grey: Floats, axis: int) -> npt.NDArray[np.bool_]:
@@ -96,6 +116,17 @@ def _without_marks(grids: Floats) -> Iterator[Floats]:
         yield painted[:, ::y, ::x]
 
 
+def _part(first: int, last: int, length: int) -> Floats:
+    """float32 [64, 64]: one axis of the grid read again in pixels `[first, last)` of `length` alone, linearly.
+
+    grid     | # | #:o | o | o | o | o:# | # |       # bar, o picture; a cell that holds some of both is not read
+    """
+    places = (first + (np.arange(_GRID) + 0.5) * (last - first) / _GRID) * _GRID / length - 0.5
+    lowest = np.ceil(first * _GRID / length)
+    highest = np.floor(last * _GRID / length) - 1
+    return _weights(np.clip(places, lowest, highest))
+
+
 def _set_into(wider: float, place: float) -> Floats:
     """float32 [64, 64]: one axis of a frame set into one that is longer by the share `wider`, linearly.
 
@@ -103,5 +134,10 @@ def _set_into(wider: float, place: float) -> Floats:
     """
     added = wider * _GRID
     places = (np.arange(_GRID) + 0.5) * (1 + wider) - place * added - 0.5
-    distance = np.abs(np.clip(places, 0, _GRID - 1)[:, None] - np.arange(_GRID)[None, :])
+    return _weights(np.clip(places, 0, _GRID - 1))
+
+
+def _weights(places: npt.NDArray[np.float64]) -> Floats:
+    """float32 [64, 64]: what each of 64 cells adds to a value read at each of 64 `places`, in cells from 0 to 63."""
+    distance = np.abs(places[:, None] - np.arange(_GRID)[None, :])
     return np.asarray(np.clip(1 - distance, 0, 1), np.float32)

@@ -10,6 +10,7 @@ Times may run at another speed: t_known = offset + speed * t_query.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -34,20 +35,32 @@ from vidlm.likeness.pdq import BYTES, Hashes, distances
 __all__ = ["RULES", "Match", "Rules", "enough", "least_score", "match"]
 
 _PAIRS: Final = 1 << 19  # of frames, compared at once
+_MOST_PAIRS: Final = 1 << 24  # of two films: two hours at half a frame a second
 _NEARLY_ALL: Final = 0.8  # of a video
 _STILL_FRAMES: Final = 3
 _STILL_VOTES: Final = 0.9
 
 
-def match(query: Fingerprint, known: Fingerprint, *, mirror: bool = False, rules: Rules = RULES) -> Match | None:
+def match(
+    query: Fingerprint,
+    known: Fingerprint,
+    *,
+    mirror: bool = False,
+    rules: Rules = RULES,
+    asked: Voters | None = None,
+) -> Match | None:
     """The best match of the query, in any of its looks, with a known video; `mirror=True` tries mirror images too.
 
-    Takes two bytes of memory for each pair of frames: 100 MB for two films of an hour at two frames a second.
+    `asked` are the query's voters, where the caller has them already. Takes two bytes of memory for each pair of
+    frames; of two long films that would take more than 32 MB only every second frame votes, or every third.
     """
-    asked = Voters.of(query, rules)
+    asked = asked or Voters.of(query, rules)
     stored = Voters.of(known, rules)
     if not len(asked.rows) or not len(stored.rows):
         return None
+    step = math.ceil(math.sqrt(len(asked.rows) * len(stored.rows) / _MOST_PAIRS))
+    if step > 1:
+        asked, stored = asked.every(step), stored.every(step)
     best: Match | None = None
     for look, apart in _looked_at(query.looks(mirror)[:, asked.rows], known.hashes[stored.rows]):
         guess = look not in (0, 1 + len(query.views))
