@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     reuse_results: Annotated[
         bool, Field(description="Give a file that was analysed before the results it had, instead of new ones.")
     ] = False
+    carry_over: Annotated[
+        Literal["evidence", "decide"],
+        Field(description="What it means that a video was decided about before: evidence, or the same decision again."),
+    ] = "evidence"
+    match_mirrored: Annotated[bool, Field(description="Whether known videos are known in a mirror too.")] = True
     keep_originals_s: Annotated[
         float | None,
         Field(gt=0, description="Seconds after a job's end that the file is kept; unset: always."),

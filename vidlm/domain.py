@@ -330,6 +330,33 @@ class Provenance:
     second_look: Sampling | None = None  # how frames were taken where a score was looked at again; None: nowhere
 
 
+class Bank(StrEnum):
+    """Where a tenant keeps the videos that somebody has decided about, to know them again."""
+
+    BAD = "known_bad"
+    OK = "known_ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A stretch `[start_s, end_s)` of the video that shows `[known_start_s, known_end_s)` of one in a bank."""
+
+    entry_id: str
+    bank: Bank
+    exact: bool  # the very same bytes
+    similarity: float  # of the frames that agree: 1 where their hashes are equal, 0 where they are as strangers'
+    mirrored: bool
+    start_s: float
+    end_s: float
+    known_start_s: float
+    known_end_s: float
+    share: float  # of all the video's frames, how many meet their like in the known one, unaltered
+    known_share: float  # and of the known one's
+    decided: bool  # a person decided about the known video here; else it comes from a list of hashes
+    restricted: bool  # no machine settles it
+    decision_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """The result contract: what `analyze` returns, the API serves and the database holds."""
@@ -342,6 +369,7 @@ class Analysis:
     flags: tuple[Flag, ...]
     verdict: Verdict
     second_looks: tuple[SecondLook, ...] = ()
+    known: tuple[Known, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,25 @@ from typing import TYPE_CHECKING, Final
 
 from vidlm import prompts
 from vidlm.config import Settings, load_settings
-from vidlm.domain import Analysis, Chapter, Flag, Sampling, SecondLook, Segment, Span, Summary
+from vidlm.domain import (
+    Analysis,
+    Chapter,
+    Coverage,
+    Flag,
+    Gap,
+    Known,
+    Sampling,
+    SecondLook,
+    Segment,
+    Span,
+    Summary,
+)
 from vidlm.errors import QuestionError
 from vidlm.moderation.flags import decide, flags_from_scores
+from vidlm.moderation.known import carried_over, weighed
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.preparation import Prepared, prepare
-from vidlm.provenance import provenance
+from vidlm.provenance import provenance, unseen_provenance
 from vidlm.second_look import look_again
 from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions
 from vidlm.video.sampling import Window
@@ -123,10 +136,13 @@ def finish(
     *,
     looks: Sequence[SecondLook] = (),
     look_sampling: Sampling | None = None,
+    known: Sequence[Known] = (),
+    compared: bool = True,
 ) -> Analysis:
     """The whole document from all segments. Missing segments are no error: the verdict then fails closed.
 
     `looks`: what came of looking again, already in the segments' scores; `look_sampling`: how their frames were taken.
+    `known`: what the video was recognised as; not `compared` where that could not be found out.
     """
     del settings  # nothing here can be set yet; the stages share one signature
     ordered = tuple(sorted(segments, key=lambda segment: segment.index))
@@ -138,8 +154,29 @@ def finish(
         segments=ordered,
         summary=summarize(ordered, prepared.shots, flags, engine),
         flags=flags,
-        verdict=decide(flags, prepared.coverage, ordered, policies),
+        verdict=weighed(decide(flags, prepared.coverage, ordered, policies), known, compared=compared),
         second_looks=tuple(looks),
+        known=tuple(known),
+    )
+
+
+def carry_over(prepared: Prepared, known: Sequence[Known]) -> Analysis | None:
+    """The document of a video that was decided about before and that nobody looks at again, or None."""
+    carried = carried_over(known, prepared.coverage)
+    if carried is None:
+        return None
+    verdict, source = carried
+    total_s = prepared.coverage.seconds_total
+    unseen = Gap(0.0, total_s, f"carried over from {source.entry_id}")
+    return Analysis(
+        video=prepared.info,
+        provenance=unseen_provenance(prepared.sampling),
+        coverage=Coverage(0.0, total_s, (unseen,)),
+        segments=(),
+        summary=Summary("", (), ()),
+        flags=(),
+        verdict=verdict,
+        known=tuple(known),
     )
 
 

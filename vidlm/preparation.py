@@ -74,13 +74,14 @@ def prepare(
     geometry: FrameGeometry,
     settings: Settings,
     on_progress: Callable[[float], None] = lambda _done: None,
+    on_frames: Callable[[FrameBatch], None] = lambda _frames: None,
 ) -> Prepared:
     """Turn an untrusted file into a proxy in `work_dir` and plan which frames make which segment.
 
     `filename` is what the user called it: recorded, never used as a path. `on_progress` is called a few times a second
-    with how much is done, 0..1; what it raises ends the work. Raises `MediaError` for a file that cannot
-    be analysed, `ToolError` where the machine failed, and `SettingsError` where it cannot confine decoders and the
-    settings require that.
+    with how much is done, 0..1; what it raises ends the work. `on_frames` sees all frames of the proxy go by, in order,
+    a few at a time. Raises `MediaError` for a file that cannot be analysed, `ToolError` where the machine failed, and
+    `SettingsError` where it cannot confine decoders and the settings require that.
     """
     if settings.sandbox == "require":
         sandbox.require()
@@ -100,7 +101,7 @@ def prepare(
         limits=limits_of(settings),
         on_progress=on_progress,
     )
-    shots = _shots(clean)
+    shots = _shots(clean, on_frames)
     windows = plan_windows(
         shots, clean.frame_times_s, clean.info.duration_s, min_s=settings.segment_min_s, max_s=settings.segment_max_s
     )
@@ -140,12 +141,12 @@ def read_windows(prepared: Prepared, windows: Sequence[Window]) -> list[FrameBat
     return [FrameBatch(frames.pixels[part], frames.times_s[part]) for part in parts]
 
 
-def _shots(clean: Normalized) -> list[Span]:
-    """Shots of the whole proxy, thinned to where cuts are still seen."""
+def _shots(clean: Normalized, on_frames: Callable[[FrameBatch], None]) -> list[Span]:
+    """Shots of the whole proxy, thinned to where cuts are still seen; `on_frames` sees it whole."""
     times_s, size = clean.frame_times_s, (clean.height, clean.width)
     step = max(1, max(size) // _SHOT_SIDE)
-    marks = [
-        signatures(FrameBatch(part.pixels[:, ::step, ::step], part.times_s))
-        for part in stream_frames(clean.proxy, size, times_s)
-    ]
+    marks = []
+    for part in stream_frames(clean.proxy, size, times_s):
+        on_frames(part)
+        marks.append(signatures(FrameBatch(part.pixels[:, ::step, ::step], part.times_s)))
     return shots_from_signatures(np.concatenate(marks), np.asarray(times_s, np.float64), clean.info.duration_s)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LIBRARIES: Final = ("vidlm", "torch", "transformers", "decord2", "av", "imageio-ffmpeg", "numpy")
 """Packages whose versions a result carries, where they are installed as packages."""
 
+NO_MODEL: Final = "none"
+
 
 def provenance(
     sampling: Sampling, engine: Engine, policies: PolicySet | None, second_look: Sampling | None = None
@@ -33,8 +35,22 @@ def provenance(
         prompt_version=PROMPT_VERSION,
         policy_set_version=policies.version if policies else "",
         sampling=sampling,
-        libraries={name: version for name in LIBRARIES if (version := _version(name))},
+        libraries=_versions(),
         second_look=second_look,
+    )
+
+
+def unseen_provenance(sampling: Sampling) -> Provenance:
+    """Of a result that no model had a part in: an earlier decision that holds again."""
+    return Provenance(
+        model_id=NO_MODEL,
+        model_revision="",
+        toy_model=False,
+        pipeline_version=PIPELINE_VERSION,
+        prompt_version=PROMPT_VERSION,
+        policy_set_version="",
+        sampling=sampling,
+        libraries=_versions(),
     )
 
 
@@ -58,6 +74,10 @@ def recipe(settings: Settings, policies: PolicySet) -> str:
     if settings.second_look_s > 0:
         parts += [settings.second_look_s, settings.second_look_fps, settings.second_look_pixels]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _versions() -> dict[str, str]:
+    return {name: version for name in LIBRARIES if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:

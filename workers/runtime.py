@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vidlm.jobs.claims import Claim
     from vidlm.model.embeddings import TokenStore
     from vidlm.model.engine import Engine
+    from vidlm.review.recognition import Recognizer
     from vidlm.seeing import Eyes
 
 
@@ -109,6 +110,13 @@ class Runtime:
         from vidlm.seeing import Eyes  # noqa: PLC0415
 
         return Eyes(self.engine(), self._tokens, Priority.INTERACTIVE if urgent else Priority.BATCH)
+
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        """What tells whether a video is known."""
+        from vidlm.review.recognition import Recognizer  # noqa: PLC0415  numpy: not for the relay
+
+        return Recognizer(self.database, mirror=self.settings.match_mirrored)
 
     @cached_property
     def _tokens(self) -> TokenStore:

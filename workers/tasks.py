@@ -22,7 +22,7 @@ from vidlm import crash
 from vidlm.domain import JobState
 from vidlm.errors import InputError, LeaseLost, QuestionError
 from vidlm.jobs import life, reuse
-from vidlm.jobs.claims import Claim, claim, claim_next, heartbeat
+from vidlm.jobs.claims import Claim, claim, claim_next, heartbeat, hold
 from vidlm.jobs.progress import SAID_EVERY_S
 from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
 from vidlm.review import items
@@ -44,8 +44,9 @@ PROGRESS_EVERY_S: Final = SAID_EVERY_S
 
 
 def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
-    """Uploaded bytes -> proxy, windows, spans."""
-    from vidlm import preparation  # noqa: PLC0415  decord and PyAV: not for the relay
+    """Uploaded bytes -> proxy, windows, spans; or, where the same was decided about before, the end."""
+    from vidlm import pipeline, preparation  # noqa: PLC0415  decord and PyAV: not for the relay
+    from vidlm.review import recognition  # noqa: PLC0415
     from vidlm.video.sampling import plan_spans  # noqa: PLC0415
 
     with runtime.database.read() as session:
@@ -59,6 +60,7 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     if runtime.settings.reuse_results and _take_over(runtime, held, job, folder, recipe):
         return
     saved_s = time.monotonic()
+    watch = recognition.Watch()
 
     def keep(done: float) -> None:
         nonlocal saved_s
@@ -76,18 +78,28 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
             geometry=runtime.geometry,
             settings=runtime.settings,
             on_progress=keep,
+            on_frames=watch.add,
         )
+        length_s = prepared.info.duration_s
+        found = runtime.recognizer.compare(job.tenant_id, video.sha256, length_s, watch.finish())
+        decides = runtime.settings.carry_over == "decide" and found.bank_version is not None
+        carried = pipeline.carry_over(prepared, found.known) if decides else None
+        document = prepared.to_document()
         with runtime.database.write() as session:
-            life.prepared(
-                session,
-                held,
-                document=prepared.to_document(),
-                recipe=recipe,
-                policy_set_id=force.id,
-                work_folder=folder,
-                duration_s=prepared.info.duration_s,
-                spans=plan_spans(prepared.windows, runtime.settings.span_s),
-            )
+            recognition.keep(session, hold(session, held, Job), found)
+            if carried is not None:
+                life.carried_over(session, held, carried, document=document, work_folder=folder)
+            else:
+                life.prepared(
+                    session,
+                    held,
+                    document=document,
+                    recipe=recipe,
+                    policy_set_id=force.id,
+                    work_folder=folder,
+                    duration_s=length_s,
+                    spans=plan_spans(prepared.windows, runtime.settings.span_s),
+                )
     except BaseException:
         runtime.blobs.remove(folder)
         raise
@@ -127,11 +139,13 @@ def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
 def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     """All segments, the doubtful ones seen again -> the document."""
     from vidlm import pipeline, second_look  # noqa: PLC0415
+    from vidlm.review import recognition  # noqa: PLC0415
 
     with runtime.database.read() as session:
         job = session.get_one(Job, held.target_id)
         blob = session.get_one(Video, job.video_id).blob
         segments = segments_of(session, job.id)
+        known, compared = recognition.known_of(session, job.video_id)
     prepared, policies, settings = _prepared(runtime, job), runtime.pinned(job), runtime.settings
     again = second_look.look_again(
         prepared,
@@ -150,6 +164,8 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         settings,
         looks=again.looks,
         look_sampling=again.sampling,
+        known=known,
+        compared=compared,
     )
     with runtime.database.write() as session:
         life.finished(session, held, analysis)

@@ -21,6 +21,7 @@ from vidlm.moderation.decisions import ItemState, ReviewState
 from vidlm.queue import Task
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock
+from vidlm.store.likeness import FingerprintRow, MatchRow
 from vidlm.store.review import Appeal, GoldenAnswer, ReviewDecision, ReviewItem
 from vidlm.store.tables import AnalysisRow, FlagRow, Job, Question, SecondLookRow, SegmentRow, SpanWork, Video
 
@@ -86,7 +87,8 @@ def deleted(session: Session, video: Video, *, actor: str) -> None:
     backfills.video_gone(session, video.id, job.id)
     for table in (FlagRow, SecondLookRow, SegmentRow, AnalysisRow, SpanWork):
         session.exec(delete(table).where(col(table.job_id) == job.id))
-    session.exec(delete(Question).where(col(Question.video_id) == video.id))
+    for table_ in (Question, MatchRow, FingerprintRow):
+        session.exec(delete(table_).where(col(table_.video_id) == video.id))
     outbox.settle_all(session, [job.id, *spans, *questions])
     job.token += 1
     _forget_review(session, video.id)

@@ -20,6 +20,7 @@ from vidlm.queue import Task
 from vidlm.store.engine import clock
 from vidlm.store.hooks import Delivery, WebhookEndpoint
 from vidlm.store.ledger import Event
+from vidlm.store.likeness import MatchRow
 from vidlm.store.tables import FlagRow, Job, Video
 
 
@@ -33,6 +34,7 @@ class Told(StrEnum):
     EXPIRED = "video.expired"
     DELETED = "video.deleted"
     FLAG = "flag.created"
+    KNOWN = "known.matched"
     REVIEW = "review.decided"
 
 
@@ -66,6 +68,13 @@ def flag_told(session: Session, job: Job, flag: FlagRow) -> None:
     fields = ("policy_id", "start_s", "end_s", "score", "severity", "action", "second_look")
     document = {"video_id": job.video_id, "flag_id": flag.id} | {name: getattr(flag, name) for name in fields}
     happened(session, job, Told.FLAG, document)
+
+
+def known_told(session: Session, job: Job, match: MatchRow, *, bank: str, decision_id: str | None) -> None:
+    """Write down that the video shows a known one: an entry of `bank`, made by a decision or by none."""
+    fields = ("entry_id", "exact", "mirrored", "similarity", "start_s", "end_s")
+    document = {"video_id": job.video_id, "bank": str(bank), "decision_id": decision_id}
+    happened(session, job, Told.KNOWN, document | {name: getattr(match, name) for name in fields})
 
 
 def happened(session: Session, job: Job, kind: str, document: dict[str, Any]) -> None:

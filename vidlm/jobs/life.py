@@ -78,6 +78,25 @@ def prepared(
         outbox.owe(session, Task.ANALYZE_SPAN, span.id, job.tenant_id)
 
 
+def carried_over(
+    session: Session, held: Claim, analysis: Analysis, *, document: dict[str, Any], work_folder: str
+) -> None:
+    """The job is `ready` with an earlier decision's verdict; what was prepared of it is kept, for people to look at.
+
+    It has no recipe: what nobody looked at is not taken over by others.
+    """
+    job = hold(session, held, Job)
+    job.prepared, job.recipe, job.work_folder = document, None, work_folder
+    job.duration_s = analysis.video.duration_s
+    job.prepared_share, job.spans_total, job.spans_done = 1.0, 0, 0
+    job.verdict_action, job.verdict_reason = analysis.verdict.action.value, analysis.verdict.reason
+    job.prepared_at = job.analyzed_at = clock(session)
+    let_go(job)
+    outbox.settle(session, held.task, held.target_id)
+    session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=to_document(analysis)))
+    events.moved(session, job, JobState.READY)
+
+
 def span_analyzed(session: Session, held: Claim, segments: Sequence[Segment]) -> None:
     """Keep a span's segments. The last span to finish, counted here under the job's lock, wakes the finish."""
     job = _lock_job_of_span(session, held.target_id)

@@ -1,1 +1,1 @@
-"""What people decide: policies that are drafted and put in force. SQL around the pure rules of `vidlm.moderation`."""
+"""What people decide: which policies are in force, which videos are known again. SQL around pure rules."""

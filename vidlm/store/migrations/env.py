@@ -9,7 +9,15 @@ from alembic import context
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-from vidlm.store import backfill, hooks, ledger, moderation, review, tables  # noqa: F401  they fill the metadata
+from vidlm.store import (  # noqa: F401  they fill the metadata
+    backfill,
+    hooks,
+    ledger,
+    likeness,
+    moderation,
+    review,
+    tables,
+)
 from vidlm.store.columns import CleanText, UtcDateTime
 
 
