@@ -19,6 +19,7 @@ from api.middleware import BodyLimit, SecurityHeaders
 from api.routes import (
     appeals,
     backfills,
+    banks,
     control,
     deliveries,
     events,
@@ -60,6 +61,7 @@ ROUTES: Final = (
     appeals,
     reports,
     backfills,
+    banks,
     deliveries,
     webhooks,
     service,
@@ -97,7 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in ROUTES:
         app.include_router(part.router)
     _describe_problems(app)
-    app.add_middleware(BodyLimit, streamed=_takes_files)
+    app.add_middleware(BodyLimit, streamed=lambda path: _takes_files(path) or banks.takes_list(path))
     app.add_middleware(tus.TusReplies)
     app.add_middleware(Shedding, is_upload=_is_upload, is_stream=lambda scope: scope["path"].endswith("/events"))
     app.add_middleware(SecurityHeaders)

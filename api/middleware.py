@@ -14,7 +14,7 @@ from api.draining import drain
 from api.problems import problem_response
 
 MAX_BODY_BYTES: Final = 64 << 10
-"""Of every request body but an upload's, which is streamed and has a limit of its own."""
+"""Of every request body but an upload's or a list's, which are streamed and have limits of their own."""
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",

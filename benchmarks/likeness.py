@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +61,7 @@ class Outcome:
         return len(self.found) - self.right
 
 
+@lru_cache(maxsize=1)
 def source(clip: int) -> Source:
     return natural(clip) if clip % 2 else toy(clip)
 

@@ -46,7 +46,7 @@ PROGRESS_EVERY_S: Final = SAID_EVERY_S
 def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     """Uploaded bytes -> proxy, windows, spans; or, where the same was decided about before, the end."""
     from vidlm import pipeline, preparation  # noqa: PLC0415  decord and PyAV: not for the relay
-    from vidlm.review import recognition  # noqa: PLC0415
+    from vidlm.review import matches, recognition  # noqa: PLC0415
     from vidlm.video.sampling import plan_spans  # noqa: PLC0415
 
     with runtime.database.read() as session:
@@ -86,7 +86,7 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         carried = pipeline.carry_over(prepared, found.known) if decides else None
         document = prepared.to_document()
         with runtime.database.write() as session:
-            recognition.keep(session, hold(session, held, Job), found)
+            matches.keep(session, hold(session, held, Job), found)
             if carried is not None:
                 life.carried_over(session, held, carried, document=document, work_folder=folder)
             else:
@@ -139,13 +139,13 @@ def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
 def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     """All segments, the doubtful ones seen again -> the document."""
     from vidlm import pipeline, second_look  # noqa: PLC0415
-    from vidlm.review import recognition  # noqa: PLC0415
+    from vidlm.review import matches  # noqa: PLC0415
 
     with runtime.database.read() as session:
         job = session.get_one(Job, held.target_id)
         blob = session.get_one(Video, job.video_id).blob
         segments = segments_of(session, job.id)
-        known, compared = recognition.known_of(session, job.video_id)
+        known, compared = matches.known_of(session, job.video_id)
     prepared, policies, settings = _prepared(runtime, job), runtime.pinned(job), runtime.settings
     again = second_look.look_again(
         prepared,

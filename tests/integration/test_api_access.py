@@ -23,6 +23,7 @@ from api.problems import Problem
 from vidlm.config import Settings
 from vidlm.domain import Analysis, Answer
 from vidlm.jobs import presence
+from vidlm.likeness.hashlists import Form, parse_hash_list
 from vidlm.moderation.policies import read_policies
 from vidlm.queue import Queue
 from vidlm.store.ledger import Worker
@@ -56,6 +57,7 @@ BODIES = {
     ("post", "/v1/review/golden"): {"video_id": "vid_1", "outcome": "approve"},
     ("post", "/v1/videos/{video_id}/appeals"): {"note": "unfair"},
     ("post", "/v1/policies/{policy_id}/backfill"): {"policy_set_id": "pst_1"},
+    ("post", "/v1/banks/{bank}/entries"): {"video_id": "vid_1", "reason": "why not"},
 }
 
 
@@ -72,6 +74,8 @@ NOBODYS = {
     "decision_id": "dec_1",
     "golden_id": "gld_1",
     "name": "nobodys",
+    "bank": "known_bad",
+    "entry_id": "bke_1",
 }
 
 
@@ -135,18 +139,21 @@ def test_another_tenants_rows_are_not_there(api: Api) -> None:
         **decided(api, video_id),
         "backfill_id": api.client.post("/v1/policies/weapons.shown/backfill").json()["id"],
     }
+    entry = api.client.post("/v1/banks/known_bad/entries", json={"video_id": video_id, "reason": "why not"})
+    ids["entry_id"] = entry.json()["id"]
     with api.database.write() as session:
         session.add(Tenant(id="ten_other", name="other"))
     stranger = api.key("ten_other") | {"Tus-Resumable": "1.0.0"}
     asked = 0
     for method, path, _ in operations():
-        if "{" in path:
+        if "{" in path.replace("{bank}", "known_bad") or ("{bank}/entries" in path and method == "post"):
             url = api.url + filled(path, ids)
             assert refusal(httpx.request(method, url, headers=stranger, **body(method, path))) == (404, "not_found")
             asked += 1
     assert asked >= 6
+    assert httpx.get(f"{api.url}/v1/banks/known_bad/export", headers=stranger).text == ""
     paged = ("videos", "webhooks", "webhooks/deliveries", "policy-sets", "backfills", "review/items")
-    for path in (f"/v1/{name}" for name in paged):
+    for path in (f"/v1/{name}" for name in (*paged, "banks/known_bad/entries")):
         assert httpx.get(f"{api.url}{path}", headers=stranger).json()["items"] == []
     assert api.client.get(f"/v1/videos/{video_id}").json()["state"] == "ready"  # and nothing was deleted
 
@@ -259,6 +266,8 @@ def test_the_examples_are_true_to_their_schemas() -> None:
     from api import (  # noqa: PLC0415
         backfill_examples,
         backfill_schemas,
+        bank_examples,
+        bank_schemas,
         examples,
         policy_examples,
         policy_schemas,
@@ -280,6 +289,13 @@ def test_the_examples_are_true_to_their_schemas() -> None:
     policy_schemas.PolicySetPage.model_validate(policy_examples.POLICY_SET_PAGE)
     what_if_schemas.WhatIfIn.model_validate(policy_examples.WHAT_IF_IN)
     what_if_schemas.WhatIfOut.model_validate(policy_examples.WHAT_IF)
+    bank_schemas.EntryIn.model_validate(bank_examples.ENTRY_IN)
+    for example in (bank_examples.ENTRY, bank_examples.WITHDRAWN):
+        bank_schemas.EntryOut.model_validate(example)
+    bank_schemas.EntryPage.model_validate(bank_examples.ENTRY_PAGE)
+    bank_schemas.MatchesOut.model_validate(bank_examples.MATCHES)
+    bank_schemas.ImportOut.model_validate(bank_examples.IMPORTED)
+    parse_hash_list(bank_examples.HASH_LIST.encode(), Form.JSONL)
     read_policies(policy_examples.POLICY_SET_IN["policies"])
     backfill_schemas.BackfillIn.model_validate(backfill_examples.BACKFILL_IN)
     for example in (backfill_examples.BACKFILL, backfill_examples.CANCELLED):

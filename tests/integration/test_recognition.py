@@ -16,7 +16,7 @@ from vidlm.jobs import control, disposal
 from vidlm.likeness.hashlists import entries_of, videos_of
 from vidlm.likeness.packing import unpack
 from vidlm.queue import Task
-from vidlm.review import banks, recognition
+from vidlm.review import banks, matches
 from vidlm.store.ledger import Audit, Event
 from vidlm.store.likeness import BankEntry, FingerprintRow, MatchRow
 from vidlm.store.queries import find_document
@@ -75,7 +75,7 @@ def entered(runtime: Runtime, job: Job, bank: Bank = BAD, **more: Any) -> BankEn
 
 def known_of(runtime: Runtime, job: Job) -> tuple[Known, ...]:
     with runtime.database.read() as session:
-        known, compared = recognition.known_of(session, job.video_id)
+        known, compared = matches.known_of(session, job.video_id)
     assert compared
     return known
 

@@ -7,10 +7,11 @@ import pytest
 
 from benchmarks.likeness_clips import HEIGHT, TRANSFORMS, WIDTH, Source, natural, sampled, toy
 from vidlm.domain import FrameBatch
-from vidlm.likeness.fingerprint import fingerprint
+from vidlm.likeness.fingerprint import Fingerprinter, fingerprint
 from vidlm.likeness.index import LikenessIndex
 from vidlm.likeness.looks import Bars
 from vidlm.likeness.pdq import hash_frames
+from vidlm.likeness.voting import RULES
 
 
 def clips(each: int) -> list[Source]:
@@ -99,3 +100,42 @@ def test_no_frames_make_an_empty_fingerprint() -> None:
     found = fingerprint(FrameBatch(np.empty((0, HEIGHT, WIDTH, 3), np.uint8), np.empty(0)))
     assert len(found) == 0
     assert LikenessIndex().search(found) == []
+
+
+def test_frames_that_come_in_pieces_make_the_same_fingerprint() -> None:
+    frames = sampled(natural(4))
+    barred = FrameBatch(np.pad(frames.pixels, ((0, 0), (16, 16), (0, 0), (0, 0))), frames.times_s)
+    for whole in (frames, barred):
+        maker = Fingerprinter()
+        for first in range(0, len(whole), 7):
+            maker.add(FrameBatch(whole.pixels[first : first + 7], whole.times_s[first : first + 7]))
+        found, expected = maker.finish(), fingerprint(whole)
+        assert np.array_equal(found.times_s, expected.times_s)
+        assert np.array_equal(found.looks(mirror=True), expected.looks(mirror=True))
+
+
+def test_hashes_without_their_bars_are_close_to_those_of_what_is_inside() -> None:
+    frames = sampled(natural(5))
+    bare = fingerprint(frames, views=False)
+    for room in ((14, 20, 0, 0), (0, 0, 23, 23), (17, 17, 9, 30)):
+        padded = np.pad(frames.pixels, ((0, 0), room[:2], room[2:], (0, 0)), constant_values=16)
+        found = fingerprint(FrameBatch(padded, frames.times_s), views=False)
+        apart = np.bitwise_count(found.hashes ^ bare.hashes).sum(axis=1)
+        assert apart.mean() <= RULES.sure  # a whole vote each
+        assert apart.max() < (RULES.sure + RULES.close) / 2
+
+
+def kept_of(times_s: np.ndarray) -> np.ndarray:
+    """The times of the frames that a fingerprint keeps."""
+    rng = np.random.default_rng(0)
+    maker = Fingerprinter(views=False)
+    for part in np.array_split(times_s, 3):
+        maker.add(FrameBatch(rng.integers(0, 256, (len(part), 8, 8, 3), np.uint8), part))
+    return maker.finish().times_s
+
+
+def test_two_frames_a_second_are_enough_and_long_films_have_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidlm.likeness.fingerprint.MOST_FRAMES", 600)
+    assert np.array_equal(kept_of(np.arange(2400) / 8), np.arange(0, 2400, 4) / 8)
+    assert np.array_equal(kept_of(np.arange(601) / 2), np.arange(0, 601, 2) / 2)
+    assert np.array_equal(kept_of(np.arange(2000) / 2), np.arange(0, 2000, 4) / 2)

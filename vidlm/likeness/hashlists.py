@@ -91,13 +91,14 @@ def parse_hash_list(data: bytes, form: Form) -> tuple[HashEntry, ...]:
     return tuple(entries)
 
 
-def write_hash_list(entries: Iterable[HashEntry], form: Form) -> str:
-    """The entries as text that `parse_hash_list` reads back as they were."""
+def write_hash_list(entries: Iterable[HashEntry], form: Form, *, heading: bool = True) -> str:
+    """The entries as text that `parse_hash_list` reads back as they were; without `heading` to go on with a list."""
     if form is Form.JSONL:
         return "".join(json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    if heading:
+        writer.writeheader()
     writer.writerows(asdict(entry) for entry in entries)
     return text.getvalue()
 

@@ -58,6 +58,8 @@ class Bars:
         if not len(self._rows):
             self._rows, self._columns = np.zeros(height, bool), np.zeros(width, bool)
         for frame in pixels:
+            if self._rows.all() and self._columns.all():  # nothing more to learn, as in most films after a frame
+                return
             grey = frame.mean(axis=2, dtype=np.float32)
             self._rows |= _shows(grey, axis=1)
             self._columns |= _shows(grey, axis=0)

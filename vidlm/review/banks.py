@@ -20,6 +20,7 @@ from sqlmodel import Session, col, select
 from vidlm.domain import Bank
 from vidlm.errors import ConflictError
 from vidlm.likeness.fingerprint import Fingerprint
+from vidlm.likeness.hashlists import HashEntry, entries_of
 from vidlm.likeness.packing import pack, unpack
 from vidlm.store.chain import audit
 from vidlm.store.columns import new_id
@@ -32,6 +33,9 @@ MOST_ENTRIES: Final = 50_000
 """Of one tenant, in both banks."""
 MOST_FRAMES: Final = 2_000_000
 """Of one tenant's entries: about 200 MB in each process that compares."""
+
+OWN_SOURCE: Final = "vidlm"
+"""Who a list says that our own entries come from."""
 
 RESTRICTED: Final = "child_safety"
 """The parent of policies in whose matters no machine decides."""
@@ -192,6 +196,29 @@ def list_entries(
     if before is not None:
         query = query.where(col(BankEntry.id) < before)
     return session.exec(query.order_by(col(BankEntry.id).desc()).limit(most)).all()
+
+
+def as_list(
+    session: Session, tenant_id: str, bank: Bank, *, after: str, most: int
+) -> tuple[list[HashEntry], str | None]:
+    """The frames of up to `most` entries of a bank that follow the entry `after`, oldest first, and the last one's id.
+
+    The id is None at the end. A video of our own goes by its entry's id: nothing that a client called it leaves.
+    """
+    query = select(BankEntry).where(
+        BankEntry.tenant_id == tenant_id,
+        BankEntry.bank == bank.value,
+        col(BankEntry.removed_at).is_(None),
+        col(BankEntry.id) > after,
+    )
+    rows = session.exec(query.order_by(col(BankEntry.id)).limit(most)).all()
+    entries = [
+        entry
+        for row in rows
+        if row.frames is not None
+        for entry in entries_of(unpack(row.frames), row.label or row.id, row.source or OWN_SOURCE)
+    ]
+    return entries, rows[-1].id if rows else None
 
 
 def version(session: Session, tenant_id: str) -> int:

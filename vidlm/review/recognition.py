@@ -1,6 +1,6 @@
 """Is this video known? Its frames, as they are decoded, against the banks of its tenant.
 
-    frames --- Watch.add ---> fingerprint --- Recognizer.compare ---> Comparison --- keep ---> rows, events
+    frames --- Watch.add ---> fingerprint --- Recognizer.compare ---> Comparison (`matches`)
                                                  ^
     bank_entry --- whatever changed since ---> an index a tenant and bank, in memory
 
@@ -13,24 +13,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from vidlm.domain import Bank, FrameBatch, Known
-from vidlm.jobs import events
 from vidlm.likeness.fingerprint import Fingerprint, Fingerprinter
 from vidlm.likeness.index import Found, LikenessIndex
 from vidlm.likeness.packing import pack, unpack
 from vidlm.likeness.sameness import shares_alike
 from vidlm.review import banks
+from vidlm.review.matches import Comparison, facts_of
 from vidlm.store.engine import Database
-from vidlm.store.likeness import BankEntry, FingerprintRow, MatchRow
-from vidlm.store.tables import Job
+from vidlm.store.likeness import BankEntry
 
 log = structlog.get_logger(__name__)
 
@@ -40,19 +38,6 @@ MOST_MATCHES: Final = 20
 _TENANTS: Final = 4  # whose banks one process keeps in memory, those it asked last
 _STRANGERS: Final = 128.0  # bits of 256 in which two pictures differ that have nothing to do with each other
 _AT_ONCE: Final = 500  # entries read in one statement
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What came of comparing a video with the banks of its tenant.
-
-    frames: its fingerprint as `packing` writes it, None where it could not be made.  bank_version: of the banks it was
-    compared with, None where it could not be, or not wholly.  known: what is known of it all the same.
-    """
-
-    frames: bytes | None
-    bank_version: int | None
-    known: tuple[Known, ...]
 
 
 @dataclass(slots=True)
@@ -66,12 +51,10 @@ class _Shelf:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a match tells of an entry, and its frames where it has any."""
+    """What every match with an entry tells of it (`matches.facts_of`), and its frames where it has any."""
 
     bank: Bank
-    decided: bool
-    restricted: bool
-    decision_id: str | None
+    facts: dict[str, Any]
     video: Fingerprint | None
 
 
@@ -155,72 +138,10 @@ class Watch:
         self._maker = None
 
 
-def keep(session: Session, job: Job, done: Comparison) -> None:
-    """Write down how a job's video was compared, in place of an earlier time, and tell of what it matched."""
-    session.exec(delete(MatchRow).where(col(MatchRow.video_id) == job.video_id))
-    session.exec(delete(FingerprintRow).where(col(FingerprintRow.video_id) == job.video_id))
-    session.add(
-        FingerprintRow(
-            video_id=job.video_id, tenant_id=job.tenant_id, frames=done.frames, bank_version=done.bank_version
-        )
-    )
-    for one in done.known:
-        values = {name: getattr(one, name) for name in _KEPT}
-        row = MatchRow(tenant_id=job.tenant_id, video_id=job.video_id, **values)
-        session.add(row)
-        events.known_told(session, job, row, bank=one.bank, decision_id=one.decision_id)
-
-
-def known_of(session: Session, video_id: str) -> tuple[tuple[Known, ...], bool]:
-    """What a video matched when it was prepared, and whether it was compared with all that was known then."""
-    made = session.get(FingerprintRow, video_id)
-    known = tuple(_known(row, entry) for row, entry in matches_of(session, video_id))
-    return known, made is not None and made.bank_version is not None
-
-
-def matches_of(session: Session, video_id: str) -> Sequence[tuple[MatchRow, BankEntry]]:
-    """What a video matched, and the entries, the strongest evidence first."""
-    query = select(MatchRow, BankEntry).join(BankEntry, col(BankEntry.id) == col(MatchRow.entry_id))
-    order = (col(BankEntry.bank), col(MatchRow.exact).desc(), col(MatchRow.similarity).desc(), col(MatchRow.id))
-    return session.exec(query.where(MatchRow.video_id == video_id).order_by(*order)).all()
-
-
-_KEPT: Final = (
-    "entry_id",
-    "exact",
-    "similarity",
-    "mirrored",
-    "start_s",
-    "end_s",
-    "known_start_s",
-    "known_end_s",
-    "share",
-    "known_share",
-)
-"""The fields of a `Known` that its row holds; its entry says the rest."""
-
-
-def _known(row: MatchRow, entry: BankEntry) -> Known:
-    told = _told(entry, None)
-    return Known(
-        bank=told.bank,
-        decided=told.decided,
-        restricted=told.restricted,
-        decision_id=told.decision_id,
-        **{name: getattr(row, name) for name in _KEPT},
-    )
-
-
-def _told(row: BankEntry, video: Fingerprint | None) -> _Entry:
-    return _Entry(Bank(row.bank), row.video_id is not None, row.restricted, row.decision_id, video)
-
-
 def _exact(row: BankEntry, duration_s: float) -> Known:
     """The same bytes: all of the one is all of the other."""
-    entry = _told(row, None)
     return Known(
-        entry_id=row.id,
-        bank=entry.bank,
+        **facts_of(row),
         exact=True,
         similarity=1.0,
         mirrored=False,
@@ -230,9 +151,6 @@ def _exact(row: BankEntry, duration_s: float) -> Known:
         known_end_s=duration_s,
         share=1.0,
         known_share=1.0,
-        decided=entry.decided,
-        restricted=entry.restricted,
-        decision_id=entry.decision_id,
     )
 
 
@@ -242,8 +160,7 @@ def _near(found: Found, entry: _Entry, video: Fingerprint) -> Known:
     plain = not match.mirrored and match.speed == 1
     share, known_share = shares_alike(video, entry.video, match.offset_s) if plain else (0.0, 0.0)
     return Known(
-        entry_id=found.video_id,
-        bank=entry.bank,
+        **entry.facts,
         exact=False,
         similarity=max(0.0, 1 - match.mean_distance / _STRANGERS),
         mirrored=match.mirrored,
@@ -253,9 +170,6 @@ def _near(found: Found, entry: _Entry, video: Fingerprint) -> Known:
         known_end_s=match.known.end_s,
         share=share,
         known_share=known_share,
-        decided=entry.decided,
-        restricted=entry.restricted,
-        decision_id=entry.decision_id,
     )
 
 
@@ -271,7 +185,7 @@ def _bring_up_to_date(session: Session, tenant_id: str, shelf: _Shelf) -> None:
         query = select(BankEntry).where(col(BankEntry.id).in_(new[first : first + _AT_ONCE]))
         for row in session.exec(query).all():
             video = None if row.frames is None else unpack(row.frames)
-            entry = _told(row, video)
+            entry = _Entry(Bank(row.bank), facts_of(row), video)
             if video is not None:
                 shelf.indexes[entry.bank].add(row.id, video)
             shelf.entries[row.id] = entry
