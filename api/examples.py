@@ -155,6 +155,7 @@ ANALYSIS: Final[dict[str, Any]] = {
             "reason": "",
         }
     ],
+    "known": [],
 }
 
 QUESTION: Final[dict[str, Any]] = {"question": "When does the red car appear?"}
