@@ -145,7 +145,8 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         job = session.get_one(Job, held.target_id)
         blob = session.get_one(Video, job.video_id).blob
         segments = segments_of(session, job.id)
-        known, compared = matches.known_of(session, job.video_id)
+        before = matches.comparison_of(session, job.video_id)
+        sha256 = session.get_one(Video, job.video_id).sha256
     prepared, policies, settings = _prepared(runtime, job), runtime.pinned(job), runtime.settings
     again = second_look.look_again(
         prepared,
@@ -156,6 +157,7 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         settings=settings,
         go_on=lambda: runtime.go_on(lost),
     )
+    found = runtime.recognizer.up_to_date(job.tenant_id, sha256, prepared.info.duration_s, before)
     analysis = pipeline.finish(
         prepared,
         again.segments,
@@ -164,10 +166,11 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         settings,
         looks=again.looks,
         look_sampling=again.sampling,
-        known=known,
-        compared=compared,
+        known=found.known,
+        compared=found.bank_version is not None,
     )
     with runtime.database.write() as session:
+        matches.keep(session, hold(session, held, Job), found)
         life.finished(session, held, analysis)
         items.file(session, session.get_one(Job, job.id))
 

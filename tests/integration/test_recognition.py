@@ -75,9 +75,9 @@ def entered(runtime: Runtime, job: Job, bank: Bank = BAD, **more: Any) -> BankEn
 
 def known_of(runtime: Runtime, job: Job) -> tuple[Known, ...]:
     with runtime.database.read() as session:
-        known, compared = matches.known_of(session, job.video_id)
-    assert compared
-    return known
+        found = matches.comparison_of(session, job.video_id)
+    assert found.bank_version is not None
+    return found.known
 
 
 def job_now(runtime: Runtime, job: Job) -> Job:
@@ -116,8 +116,9 @@ def test_a_mirror_is_an_option(runtime: Runtime, folder: Path, clip: Path) -> No
 
 
 def test_what_is_known_as_bad_is_never_allowed_and_says_why(runtime: Runtime, folder: Path, clip: Path) -> None:
-    entry = entered(runtime, prepared(runtime, clip), decision_id="dec_7")
+    first = prepared(runtime, clip)
     run_all(runtime)
+    entry = entered(runtime, first, decision_id="dec_7")
     job = accept(runtime, again(clip, folder / "smaller.mp4", *AGAIN["resized"]).read_bytes())
     run_all(runtime)
     row, found = job_now(runtime, job), document(runtime, job)
@@ -139,6 +140,24 @@ def test_the_same_bytes_are_known_first_and_without_looking(runtime: Runtime, cl
     (known,) = known_of(runtime, prepared(runtime, clip))
     assert (known.exact, known.similarity, known.share, known.known_share) == (True, 1, 1, 1)
     assert (known.start_s, known.end_s) == (0, pytest.approx(LENGTH_S, abs=0.2))
+
+
+def test_what_becomes_known_while_a_video_waits_for_the_model_counts(
+    runtime: Runtime, folder: Path, clip: Path
+) -> None:
+    first = prepared(runtime, clip)
+    ok = entered(runtime, first, OK)
+    job = prepared(runtime, again(clip, folder / "waits.mp4", *AGAIN["resized"]))
+    assert [one.bank for one in known_of(runtime, job)] == [OK]
+    bad = entered(runtime, first, BAD)
+    run_all(runtime)
+    assert {one.entry_id for one in known_of(runtime, job)} == {ok.id, bad.id}
+    assert bad.id in (job_now(runtime, job).verdict_reason or "")
+    with runtime.database.read() as session:
+        told = session.exec(
+            select(Event).where(Event.kind == "known.matched", Event.video_id == job.video_id).order_by(col(Event.id))
+        ).all()
+    assert [one.document["entry_id"] for one in told] == [ok.id, bad.id]  # each once
 
 
 @pytest.mark.parametrize("fails", ["the index", "the frames"])

@@ -45,7 +45,8 @@ class Comparison:
 
 
 def keep(session: Session, job: Job, done: Comparison) -> None:
-    """Write down how a job's video was compared, in place of an earlier time, and tell of what it matched."""
+    """Write down how a job's video was compared, in place of an earlier time, and tell of what is new."""
+    told = set(session.exec(select(MatchRow.entry_id).where(MatchRow.video_id == job.video_id)).all())
     session.exec(delete(MatchRow).where(col(MatchRow.video_id) == job.video_id))
     session.exec(delete(FingerprintRow).where(col(FingerprintRow.video_id) == job.video_id))
     session.add(
@@ -57,14 +58,15 @@ def keep(session: Session, job: Job, done: Comparison) -> None:
         values = {name: getattr(one, name) for name in _KEPT}
         row = MatchRow(tenant_id=job.tenant_id, video_id=job.video_id, entry_id=one.entry_id, **values)
         session.add(row)
-        events.known_told(session, job, row, bank=one.bank, decision_id=one.decision_id)
+        if one.entry_id not in told:
+            events.known_told(session, job, row, bank=one.bank, decision_id=one.decision_id)
 
 
-def known_of(session: Session, video_id: str) -> tuple[tuple[Known, ...], bool]:
-    """What a video matched when it was prepared, and whether it was compared with all that was known then."""
+def comparison_of(session: Session, video_id: str) -> Comparison:
+    """How a video was compared. One that was prepared by a vidlm that knew no banks was not."""
     made = session.get(FingerprintRow, video_id)
     known = tuple(_known(row, entry) for row, entry in matches_of(session, video_id))
-    return known, made is not None and made.bank_version is not None
+    return Comparison(None, None, known) if made is None else Comparison(made.frames, made.bank_version, known)
 
 
 def matches_of(session: Session, video_id: str) -> Sequence[tuple[MatchRow, BankEntry]]:

@@ -71,6 +71,7 @@ class Recognizer:
         """What the tenant's banks know of a video. Without frames only what is known by its bytes."""
         frames, known = None, []
         try:
+            version = self._version(tenant_id)  # first: what comes in meanwhile may be seen or not
             known = self._same_bytes(tenant_id, sha256, duration_s)
             if video is None:
                 return Comparison(None, None, tuple(known))
@@ -82,7 +83,23 @@ class Recognizer:
         except Exception:  # people look at the video: better than that it is lost, or passes
             log.exception("recognition.failed", tenant_id=tenant_id)
             return Comparison(frames, None, tuple(known))
-        return Comparison(frames, shelf.version, tuple(known))
+        return Comparison(frames, version, tuple(known))
+
+    def up_to_date(self, tenant_id: str, sha256: str, duration_s: float, before: Comparison) -> Comparison:
+        """The same, and what has come into the banks since: a video may wait for hours between these two.
+
+        Its frames are compared as they were kept, not in a mirror and without guesses at what was done to them.
+        """
+        if before.frames is None or before.bank_version in (None, self._version(tenant_id)):
+            return before
+        now = self.compare(tenant_id, sha256, duration_s, unpack(before.frames))
+        told = {one.entry_id for one in before.known}
+        new = [one for one in now.known if one.entry_id not in told]
+        return Comparison(before.frames, now.bank_version, (*before.known, *new))
+
+    def _version(self, tenant_id: str) -> int:
+        with self._database.read() as session:
+            return banks.version(session, tenant_id)
 
     def _same_bytes(self, tenant_id: str, sha256: str, duration_s: float) -> list[Known]:
         query = select(BankEntry).where(
