@@ -951,7 +951,7 @@ def test_a_post_that_is_sent_twice_is_done_once(api: Api) -> None:
 
 
 def test_the_page_lists_every_event() -> None:
-    rows = re.findall(r"^\| `((?:video|flag|review)\.\w+)` \|", PAGE, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `((?:video|flag|known|review)\.\w+)` \|", PAGE, flags=re.MULTILINE)
     assert sorted(rows) == sorted(TOLD)
 
 
