@@ -13,7 +13,7 @@ from vidlm.jobs.intake import Wishes
 from vidlm.moderation.decisions import FlagDecision, FlagVerdict, Outcome, RejectReason, Submission
 from vidlm.moderation.policies import load_policies
 from vidlm.queue import Task
-from vidlm.review import deciding, items, queues, serving
+from vidlm.review import deciding, filing, items, queues, serving
 from vidlm.review.deciding import Decided
 from vidlm.store.engine import Database
 from vidlm.store.keys import Caller
@@ -50,7 +50,7 @@ def analysed(database: Database, *flags: Flag, verdict: Action | None = None, wi
     action = verdict or (Action.REVIEW if flags else Action.ALLOW)
     with database.write() as session:
         life.finished(session, held, replace(analysis(), flags=flags, verdict=Verdict(action, "because")))
-        items.file(session, session.get_one(Job, job.id))
+        filing.file(session, session.get_one(Job, job.id))
     return job_now(database, job)
 
 

@@ -29,7 +29,7 @@ from vidlm.errors import VidlmError
 from vidlm.jobs import control, disposal, idempotency, life, outbox, presence
 from vidlm.jobs.claims import attempts_of
 from vidlm.queue import CONSUME_ORDER, Task, waiting
-from vidlm.review import items
+from vidlm.review import filing
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
 from workers.loops import OUTAGES, keep_doing
@@ -152,10 +152,10 @@ def _resend_lost(database: Database, broker: redis.Redis) -> None:
 
 def _file_missing(database: Database) -> None:
     with database.read() as session:
-        if not items.any_missing(session):
+        if not filing.any_missing(session):
             return
     with database.write() as session:
-        count = items.file_missing(session)
+        count = filing.file_missing(session)
     log.info("sweep.filed_for_review", count=count)
 
 

@@ -25,7 +25,7 @@ from vidlm.jobs import life, reuse
 from vidlm.jobs.claims import Claim, claim, claim_next, heartbeat, hold
 from vidlm.jobs.progress import SAID_EVERY_S
 from vidlm.queue import CONSUME_ORDER, Queue, Task, tasks_of
-from vidlm.review import items
+from vidlm.review import filing
 from vidlm.store.queries import job_of, segments_of, turns_before
 from vidlm.store.tables import Job, Question, SpanWork, Video
 from workers.backfilling import backfill
@@ -89,6 +89,7 @@ def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
             matches.keep(session, hold(session, held, Job), found)
             if carried is not None:
                 life.carried_over(session, held, carried, document=document, work_folder=folder)
+                filing.carried(session.get_one(Job, job.id))
             else:
                 life.prepared(
                     session,
@@ -115,7 +116,7 @@ def _take_over(runtime: Runtime, held: Claim, job: Job, folder: str, recipe: str
     runtime.blobs.fill_work_folder(folder, twin.work_folder)
     with runtime.database.write() as session:
         reuse.reused(session, held, twin.id, work_folder=folder)
-        items.file(session, session.get_one(Job, job.id))
+        filing.file(session, session.get_one(Job, job.id))
     return True
 
 
@@ -172,7 +173,7 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     with runtime.database.write() as session:
         matches.keep(session, hold(session, held, Job), found)
         life.finished(session, held, analysis)
-        items.file(session, session.get_one(Job, job.id))
+        filing.file(session, session.get_one(Job, job.id))
 
 
 def answer(runtime: Runtime, held: Claim, _lost: threading.Event) -> None:

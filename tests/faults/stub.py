@@ -20,7 +20,7 @@ from vidlm.errors import LeaseLost, MediaError
 from vidlm.jobs import life
 from vidlm.jobs.claims import Claim
 from vidlm.queue import Task
-from vidlm.review import items
+from vidlm.review import filing
 from vidlm.store.queries import segments_of
 from vidlm.store.tables import Job, SpanWork, Video
 from workers import __main__ as entry
@@ -71,7 +71,7 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     _wait(runtime, lost, (job.prepared or {}).get("pause_s", 0.0) / 2)
     with runtime.database.write() as session:
         life.finished(session, held, analysis(SPANS))
-        items.file(session, session.get_one(Job, job.id))
+        filing.file(session, session.get_one(Job, job.id))
 
 
 def _wait(runtime: Runtime, lost: threading.Event, seconds: float) -> None:

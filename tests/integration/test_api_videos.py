@@ -16,7 +16,7 @@ from vidlm.domain import to_document
 from vidlm.errors import MediaError
 from vidlm.jobs import life
 from vidlm.queue import Task
-from vidlm.review import items
+from vidlm.review import filing
 from vidlm.store.ledger import Audit, Outbox
 from vidlm.store.tables import DEFAULT_TENANT, Job, SpanWork, Video
 
@@ -43,7 +43,7 @@ def finish(api: Api, video_id: str) -> None:
     held = must_take(api.database, Task.FINISH, job.id)
     with api.database.write() as session:
         life.finished(session, held, analysis())
-        items.file(session, session.get_one(Job, job.id))
+        filing.file(session, session.get_one(Job, job.id))
 
 
 def stored_files(api: Api) -> list[Path]:

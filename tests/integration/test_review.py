@@ -16,9 +16,10 @@ from vidlm.errors import ConflictError, InputError
 from vidlm.jobs import control
 from vidlm.jobs.intake import Wishes
 from vidlm.moderation.decisions import ItemState, Occasion, Outcome, ReviewState, Submission
-from vidlm.review import appeals, deciding, golden, items, queues, serving, settings
+from vidlm.review import appeals, banks, deciding, filing, golden, items, queues, serving, settings
 from vidlm.store.engine import Database
 from vidlm.store.ledger import Audit, Event
+from vidlm.store.likeness import BankEntry, MatchRow
 from vidlm.store.queries import flags_of
 from vidlm.store.review import FlagDecision, ReviewDecision, ReviewItem, ReviewLook
 from vidlm.store.tables import DEFAULT_TENANT, Job, Video
@@ -306,9 +307,9 @@ def test_a_sample_of_what_is_cleared_is_looked_at_and_knows_its_chance(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue(database, "quality", rule={"verdicts": ["allow"], "share": 0.25})
-    monkeypatch.setattr("vidlm.review.items.random.random", lambda: 0.3)
+    monkeypatch.setattr("vidlm.review.filing.random.random", lambda: 0.3)
     assert items_of(database, analysed(database)) == []
-    monkeypatch.setattr("vidlm.review.items.random.random", lambda: 0.2)
+    monkeypatch.setattr("vidlm.review.filing.random.random", lambda: 0.2)
     job = analysed(database)
     (item,) = items_of(database, job)
     assert (item.occasion, item.inclusion, review_of(database, job)) == ("sampled", 0.25, "none")
@@ -387,9 +388,9 @@ def test_what_an_older_version_left_is_filed(database: Database) -> None:
         session.delete(item)
         session.exec(update(Job).values(review_state="none"))
     with database.write() as session:
-        assert items.any_missing(session)
-        assert items.file_missing(session) == 1
-        assert not items.any_missing(session)
+        assert filing.any_missing(session)
+        assert filing.file_missing(session) == 1
+        assert not filing.any_missing(session)
     assert (len(items_of(database, job)), items_of(database, cleared)) == (1, [])
 
 
@@ -449,3 +450,85 @@ def test_what_was_missed_is_written_down(database: Database) -> None:
         rejected, missed = session.exec(query).all()
     assert (rejected.verdict, rejected.reason) == ("reject", "lookalike")
     assert (missed.verdict, missed.flag_id, missed.score, missed.severity) == ("missed", None, None, "medium")
+
+
+def banked(database: Database) -> list[tuple[str, str | None, bool]]:
+    """(bank, the decision that it is for, restricted) of what is known now."""
+    with database.read() as session:
+        query = select(BankEntry).where(col(BankEntry.removed_at).is_(None)).order_by(col(BankEntry.id))
+        return [(entry.bank, entry.decision_id, entry.restricted) for entry in session.exec(query).all()]
+
+
+def test_copies_of_what_is_decided_are_known(database: Database) -> None:
+    analysed(database, flag())
+    removed = decide(database, ANN, must_claim(database, ANN), Outcome.REMOVE).decision
+    assert banked(database) == [("known_bad", removed.id, False)]
+    with database.write() as session:
+        item = deciding.undo(session, ANN, session.get_one(ReviewDecision, removed.id))
+    assert banked(database) == []
+    approved = decide(database, ANN, item, Outcome.APPROVE).decision
+    assert banked(database) == [("known_ok", approved.id, False)]
+    with database.write() as session:
+        appeals.appeal(session, ANN, session.get_one(Job, approved.job_id), note="it is one")
+    overturned = decide(database, LEA, must_claim(database, LEA), Outcome.REMOVE).decision
+    assert banked(database) == [("known_bad", overturned.id, False)]
+    with database.write() as session:
+        deciding.undo(session, LEA, session.get_one(ReviewDecision, overturned.id))
+    assert [bank for bank, *_ in banked(database)] == ["known_ok"]
+
+
+def test_what_is_not_decided_yet_or_was_never_in_doubt_is_in_no_bank(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(database, "quality", rule={"verdicts": ["allow"], "share": 0.5})
+    queue(database, "weapons", rule={"policies": ["weapons"]}, opinions=2)
+    monkeypatch.setattr("vidlm.review.filing.random.random", lambda: 0.2)
+    analysed(database)
+    decide(database, ANN, must_claim(database, ANN, "quality"), Outcome.APPROVE)
+    analysed(database, flag())
+    decide(database, ANN, must_claim(database, ANN), Outcome.REMOVE)
+    assert banked(database) == []
+    decide(database, BOB, must_claim(database, BOB), Outcome.REMOVE)
+    assert [bank for bank, *_ in banked(database)] == ["known_bad"]
+
+
+def test_a_full_bank_keeps_nobody_from_deciding(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(banks, "MOST_ENTRIES", 0)
+    job = analysed(database, flag())
+    decide(database, ANN, must_claim(database, ANN), Outcome.REMOVE)
+    assert (review_of(database, job), banked(database)) == ("removed", [])
+
+
+def test_what_looks_like_a_restricted_video_is_restricted(database: Database) -> None:
+    analysed(database, flag("child_safety.child_endangerment"))
+    may = person("may", restricted=True)
+    decide(database, may, must_claim(database, may), Outcome.REMOVE)
+    ((_, _, restricted),) = banked(database)
+    assert restricted
+    job = analysed(database)
+    with database.write() as session:
+        (entry,) = session.exec(select(BankEntry)).all()
+        session.add(
+            MatchRow(tenant_id=DEFAULT_TENANT, video_id=job.video_id, entry_id=entry.id, exact=False, similarity=0.9,
+                     mirrored=False, start_s=0, end_s=5, known_start_s=0, known_end_s=5, share=0.5, known_share=0.5)
+        )  # fmt: skip
+        row = session.get_one(Job, job.id)
+        row.verdict_action = "review"
+        filing.file(session, row)
+    assert claim(database, LEA) is None
+    assert must_claim(database, may, "child_safety").job_id == job.id
+
+
+def test_a_decision_that_was_carried_over_may_be_appealed_against(database: Database) -> None:
+    job = analysed(database)
+    with database.write() as session:
+        row = session.get_one(Job, job.id)
+        row.verdict_action = "block"
+        filing.carried(row)
+    assert review_of(database, job) == "removed"
+    with database.write() as session:
+        assert not filing.any_missing(session)
+        made = appeals.appeal(session, ANN, session.get_one(Job, job.id), note="mine is another one")
+    assert made.decision_id is None
+    decide(database, LEA, must_claim(database, LEA, "appeals"), Outcome.APPROVE)
+    assert review_of(database, job) == "approved"

@@ -26,7 +26,7 @@ from vidlm.moderation.policies import NEVER, PolicySet, load_policies, policy_se
 from vidlm.moderation.revisions import with_thresholds
 from vidlm.moderation.whatif import Decisions
 from vidlm.queue import Task
-from vidlm.review import appeals, backfills, decided_flags, items, stored_scores, trials
+from vidlm.review import appeals, backfills, decided_flags, filing, stored_scores, trials
 from vidlm.store.backfill import BackfilledScore
 from vidlm.store.engine import Database
 from vidlm.store.tables import DEFAULT_TENANT, Job, SegmentRow, SpanWork, Tenant, Video
@@ -261,7 +261,7 @@ def test_what_people_decided_is_held_against_the_trial(database: Database) -> No
     stored(database, [both(0.0, 0.75)])
     stored(database, [both(0.0, 0.99)])
     with database.write() as session:
-        items.file_missing(session)
+        filing.file_missing(session)
     ann, lea = person("ann"), person("lea", Role.LEAD)
     for outcome in (Outcome.APPROVE, Outcome.REMOVE, Outcome.APPROVE):  # the surest score first
         last = decided(database, ann, must_claim(database, ann), outcome)

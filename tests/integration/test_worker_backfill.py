@@ -22,7 +22,7 @@ from vidlm.jobs import backfills as units
 from vidlm.jobs import control, life
 from vidlm.moderation.policies import custom_policy, policy_set, to_rows
 from vidlm.queue import Queue, Task
-from vidlm.review import backfills, items, policy_sets, queues
+from vidlm.review import backfills, filing, items, policy_sets, queues
 from vidlm.review.case import evidence_of
 from vidlm.store.backfill import Backfill, BackfilledScore, BackfillWork
 from vidlm.store.keys import Caller
@@ -256,7 +256,7 @@ def test_applied_flags_are_added_and_verdicts_only_get_stronger(either: Runtime,
     assert {(flag.policy_id, flag.action, flag.start_s) for flag in flags} == {(LASER.id, "review", 0.0)}
     assert states == ["none", "removed"]  # what people approved without it is looked at again
     with either.database.write() as session:
-        assert items.file_missing(session) == 1
+        assert filing.file_missing(session) == 1
         held = items.take(session, Caller(DEFAULT_TENANT, "key_ann"), queues.all_of(session, DEFAULT_TENANT))
         assert held is not None
         document = session.get_one(AnalysisRow, jobs[0].id).document

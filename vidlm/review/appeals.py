@@ -8,7 +8,7 @@ from sqlmodel import Session, col, func, select
 
 from vidlm.errors import ConflictError
 from vidlm.moderation.decisions import FINAL, ItemState, Occasion, Outcome, ReviewState
-from vidlm.review import items
+from vidlm.review import filing
 from vidlm.review.settings import settings_of
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock
@@ -29,15 +29,18 @@ def appeal(session: Session, caller: Caller, job: Job, *, note: str) -> Appeal:
     made = select(func.count()).select_from(Appeal).where(Appeal.video_id == job.video_id)
     if session.exec(made).one() >= settings_of(session, caller.tenant_id).appeals_most:
         raise ConflictError("no more appeals are heard about this video", code="too_many_appeals")
-    decision = _newest_decision(session, job)
-    if decision is None or _is_open(session, job):
+    if _is_open(session, job):
         raise ConflictError("somebody is to look at this video already", code="not_decided")
-    item = items.after(session, session.get_one(ReviewItem, decision.item_id), Occasion.APPEAL)
+    decision = _newest_decision(session, job)
+    if decision is None:  # carried over from a video that this one is a copy of
+        item = filing.appealed(session, job)
+    else:
+        item = filing.after(session, session.get_one(ReviewItem, decision.item_id), Occasion.APPEAL)
     session.flush()
     row = Appeal(
         tenant_id=caller.tenant_id,
         video_id=job.video_id,
-        decision_id=decision.id,
+        decision_id=None if decision is None else decision.id,
         item_id=item.id,
         note=note.strip(),
         created_by=caller.key_id,
@@ -50,7 +53,7 @@ def appeal(session: Session, caller: Caller, job: Job, *, note: str) -> Appeal:
         actor=caller.key_id,
         event="review.appealed",
         target_id=row.id,
-        details={"video": job.video_id, "decision": decision.id},
+        details={"video": job.video_id, "decision": row.decision_id},
     )
     return row
 

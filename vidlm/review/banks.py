@@ -22,6 +22,7 @@ from vidlm.errors import ConflictError
 from vidlm.likeness.fingerprint import Fingerprint
 from vidlm.likeness.hashlists import HashEntry, entries_of
 from vidlm.likeness.packing import pack, unpack
+from vidlm.moderation.routing import RESTRICTED
 from vidlm.store.chain import audit
 from vidlm.store.columns import new_id
 from vidlm.store.engine import clock
@@ -36,9 +37,6 @@ MOST_FRAMES: Final = 2_000_000
 
 OWN_SOURCE: Final = "vidlm"
 """Who a list says that our own entries come from."""
-
-RESTRICTED: Final = "child_safety"
-"""The parent of policies in whose matters no machine decides."""
 
 _CHANGED: Final = text(
     "INSERT INTO bank_version (tenant_id, version) VALUES (:tenant_id, 1)"

@@ -21,9 +21,10 @@ from vidlm.jobs import events
 from vidlm.moderation import decisions as rules
 from vidlm.moderation.decisions import FINAL, Follow, ItemState, KnownFlag, Occasion, Outcome, ReviewState, Submission
 from vidlm.moderation.policies import PolicySet
-from vidlm.review import items
+from vidlm.review import filing, items
 from vidlm.review.case import Case
 from vidlm.review.policy_sets import pinned
+from vidlm.review.remembering import remember
 from vidlm.review.settings import settings_of
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock
@@ -67,9 +68,10 @@ def decide(
     session.flush()  # one open item a video: this one is open no more
     if follow.state is not None:
         job.review_state = follow.state.value
+        remember(session, caller, decision, follow.state)
         _tell(session, job, decision, undone=False)
     if follow.next is not None:
-        items.after(session, item, follow.next)
+        filing.after(session, item, follow.next)
     return Decided(decision, ReviewState(job.review_state), follow.next)
 
 
@@ -100,6 +102,7 @@ def undo(session: Session, caller: Caller, decision: ReviewDecision) -> ReviewIt
     _audit(session, caller, decision, "review.undone")
     if item.occasion != Occasion.GOLDEN:
         job.review_state = decision.state_before
+        remember(session, caller, decision, ReviewState(decision.state_before))
         _tell(session, job, decision, undone=True)
     return item
 

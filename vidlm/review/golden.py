@@ -15,7 +15,7 @@ from vidlm.domain import JobState, Severity
 from vidlm.errors import ConflictError, InputError
 from vidlm.moderation.decisions import FINAL, ItemState, Occasion, Outcome
 from vidlm.moderation.routing import RESTRICTED
-from vidlm.review import items, queues
+from vidlm.review import filing, items, queues
 from vidlm.review.settings import settings_of
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock
@@ -115,7 +115,7 @@ def _shown(session: Session, caller: Caller, answer: GoldenAnswer, line: ReviewQ
         occasion=Occasion.GOLDEN.value,
         severity=severity.value,
         score=score,
-        rank=items.rank_of(severity, score),
+        rank=filing.rank_of(severity, score),
         restricted=answer.restricted,
         golden_id=answer.id,
         state=ItemState.WAITING.value,

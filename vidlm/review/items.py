@@ -1,116 +1,33 @@
-"""What waits for people: filed when a video's analysis ends, taken by one of them at a time. Inside ONE transaction.
+"""What waits for people, taken by one of them at a time. Inside ONE transaction.
 
-    file     a ready job -> an item in the first queue whose rule it meets, or none
     take     the most urgent item that the caller may work on, locked for them until `claimed_until`
     keep     a sign of life: the lock is pushed on
     release  back into the line
 
 A lock that ran out holds nobody up: the item is anybody's again, and a decision that comes late is still taken as long
-as nobody else took the item. What happens to rows here is in `decide`; golden items are made in `golden`.
+as nobody else took the item. What puts items here is `filing`; what is decided about them, `deciding`.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, literal_column, or_
+from sqlalchemy import ColumnElement, and_, exists, or_
 from sqlmodel import Session, col, func, select
 
-from vidlm.domain import Action, Flag, JobState, Severity
 from vidlm.errors import ConflictError
-from vidlm.moderation import routing
 from vidlm.moderation.decisions import ItemState, Occasion, ReviewState
 from vidlm.review import queues
 from vidlm.review.settings import settings_of
 from vidlm.store.engine import clock
 from vidlm.store.keys import Caller
-from vidlm.store.queries import flags_of
 from vidlm.store.review import ReviewDecision, ReviewItem, ReviewQueue
-from vidlm.store.tables import FlagRow, Job, Video
+from vidlm.store.tables import Job
 
 MOST_HELD: Final = 5
 """Items that one person holds at a time: the one looked at, and some that are loaded ahead."""
-BATCH: Final = 200
-_SEVERITIES: Final = tuple(Severity)
-
-
-def file(session: Session, job: Job) -> ReviewItem | None:
-    """Ask people to look at a video that is `ready`, if anybody has to. The caller holds the job's lock."""
-    if job.review_state != ReviewState.NONE or job.state != JobState.READY or job.verdict_action is None:
-        return None
-    facts = _facts(session, job)
-    lines = [(queue, rule) for queue in queues.all_of(session, job.tenant_id) if (rule := queues.rule_in(queue))]
-    rules = [rule for _, rule in lines]
-    place = routing.first_met(rules, facts)
-    if place is None:
-        return None
-    occasion = Occasion.SAMPLED if facts.verdict is Action.ALLOW else Occasion.FLAGGED
-    severity, score = _worst(facts.flags)
-    # what was not looked at may be anything: it does not wait behind all that is known
-    rank = rank_of(severity, score) if facts.flags else rank_of(Severity.MEDIUM, 0.0)
-    item = ReviewItem(
-        tenant_id=job.tenant_id,
-        queue_id=lines[place][0].id,
-        video_id=job.video_id,
-        job_id=job.id,
-        occasion=occasion.value,
-        severity=severity.value,
-        score=score,
-        rank=rank,
-        restricted=routing.is_restricted(facts),
-        inclusion=routing.chance(rules, facts),
-        created_at=clock(session),
-    )
-    session.add(item)
-    if occasion is Occasion.FLAGGED:
-        job.review_state = ReviewState.PENDING.value
-    return item
-
-
-def any_missing(session: Session) -> bool:
-    """Whether a video is ready, not cleared, and was not filed, such as what an older version analysed."""
-    return session.exec(select(Job.id).where(*_unfiled()).limit(1)).first() is not None
-
-
-def file_missing(session: Session) -> int:
-    """File those; how many, at most `BATCH`."""
-    query = select(Job).where(*_unfiled()).order_by(col(Job.id)).limit(BATCH).with_for_update(skip_locked=True)
-    return sum(file(session, job) is not None for job in session.exec(query).all())
-
-
-def _unfiled() -> tuple[ColumnElement[bool], ...]:
-    """Said as the index `ix_job_id_unfiled` says it."""
-    return (
-        col(Job.state) == literal_column(f"'{JobState.READY.value}'"),
-        col(Job.review_state) == literal_column(f"'{ReviewState.NONE.value}'"),
-        col(Job.verdict_action) != literal_column(f"'{Action.ALLOW.value}'"),
-    )
-
-
-def after(session: Session, item: ReviewItem, occasion: Occasion) -> ReviewItem:
-    """Another look at the same video, because of what was decided on `item`."""
-    lines = queues.all_of(session, item.tenant_id)
-    names = {Occasion.ESCALATED: queues.ESCALATED, Occasion.APPEAL: queues.APPEALS}
-    queue_id = queues.named(lines, names[occasion]).id if occasion in names else item.queue_id
-    copied = item.model_dump(include={"tenant_id", "video_id", "job_id", "severity", "score", "rank", "restricted"})
-    again = ReviewItem(
-        **copied,
-        queue_id=queue_id,
-        occasion=occasion.value,
-        inclusion=item.inclusion,
-        parent_id=item.id,
-        created_at=clock(session),
-    )
-    session.add(again)
-    return again
-
-
-def rank_of(severity: Severity, score: float) -> int:
-    """The least is the most urgent: by severity first, then by how sure the model is, 0..4999."""
-    return (len(_SEVERITIES) - 1 - _SEVERITIES.index(severity)) * 1000 + round((1 - score) * 999)
 
 
 def take(session: Session, caller: Caller, lines: Sequence[ReviewQueue]) -> ReviewItem | None:
@@ -232,31 +149,3 @@ def _first(session: Session, queue: ReviewQueue, caller: Caller, free: ColumnEle
     )
     # both rows or none, and without waiting: whoever deletes a video locks the job first
     return session.exec(query.with_for_update(skip_locked=True, of=[ReviewItem, Job])).first()
-
-
-def _facts(session: Session, job: Job) -> routing.Facts:
-    assert job.verdict_action is not None
-    language = session.get_one(Video, job.video_id).language
-    flags = tuple(_flag(row) for row in flags_of(session, job.id))
-    return routing.Facts(flags, Action(job.verdict_action), language, random.random())
-
-
-def _flag(row: FlagRow) -> Flag:
-    return Flag(
-        policy_id=row.policy_id,
-        start_s=row.start_s,
-        end_s=row.end_s,
-        score=row.score,
-        mean_score=row.score,
-        severity=Severity(row.severity),
-        action=Action(row.action),
-        evidence=(),
-    )
-
-
-def _worst(flags: Sequence[Flag]) -> tuple[Severity, float]:
-    """The severity that a video is ranked by, and how sure the model is of it; none was flagged: nobody knows."""
-    if not flags:
-        return Severity.NONE, 0.0
-    worst = max((flag.severity for flag in flags), key=_SEVERITIES.index)
-    return worst, max(flag.score for flag in flags if flag.severity is worst)

@@ -203,7 +203,7 @@ class Appeal(SQLModel, table=True):
     id: str = Field(default_factory=lambda: new_id("apl"), primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id")
     video_id: str = Field(foreign_key="video.id")
-    decision_id: str | None = Field(default=None, foreign_key="review_decision.id")  # None: a machine's block
+    decision_id: str | None = Field(default=None, foreign_key="review_decision.id")  # None: one about another copy
     item_id: str = Field(foreign_key="review_item.id", unique=True)
     note: str = Field(default="", sa_type=CleanText)
     created_by: str
