@@ -121,7 +121,7 @@ def _item(session: Session, job: Job, facts: routing.Facts, queue: ReviewQueue, 
 
 
 def _unfiled() -> tuple[ColumnElement[bool], ...]:
-    """Said as the index `ix_job_id_unfiled` says it."""
+    """Said as the index `ix_job_unfiled` says it."""
     return (
         col(Job.state) == literal_column(f"'{JobState.READY.value}'"),
         col(Job.review_state) == literal_column(f"'{ReviewState.NONE.value}'"),

@@ -140,7 +140,7 @@ class Job(Claimable, table=True):
         Index(None, "tenant_id", "verdict_action", "video_id"),
         Index(None, "tenant_id", "review_state", "video_id"),
         Index(None, "tenant_id", "priority", "video_id"),
-        Index("ix_job_id_unfiled", "id", sqlite_where=_UNFILED, postgresql_where=_UNFILED),
+        Index("ix_job_unfiled", "state", "review_state", "id", sqlite_where=_UNFILED, postgresql_where=_UNFILED),
         Index(None, "deadline_at"),
         Index(None, "finished_at"),
     )

@@ -138,7 +138,10 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_review_item_golden_id"), ["golden_id"])
         batch_op.create_index(batch_op.f("ix_review_item_parent_id"), ["parent_id"])
         batch_op.create_index(batch_op.f("ix_review_item_queue_id_state_rank_id"), ["queue_id", "state", "rank", "id"])
-        batch_op.create_index(batch_op.f("ix_review_item_state_claimed_until"), ["state", "claimed_until"])
+        batch_op.create_index(
+            "ix_review_item_counts",
+            ["tenant_id", "queue_id", "state", "severity", "occasion", "restricted", "created_at"],
+        )
         batch_op.create_index(
             batch_op.f("ix_review_item_tenant_id_state_rank_id"), ["tenant_id", "state", "rank", "id"]
         )
@@ -297,8 +300,8 @@ def upgrade() -> None:
             "review_state IN ('none', 'pending', 'in_review', 'approved', 'removed', 'escalated')",
         )
         batch_op.create_index(
-            "ix_job_id_unfiled",
-            ["id"],
+            "ix_job_unfiled",
+            ["state", "review_state", "id"],
             sqlite_where=sa.text("state = 'ready' AND review_state = 'none' AND verdict_action <> 'allow'"),
             postgresql_where=sa.text("state = 'ready' AND review_state = 'none' AND verdict_action <> 'allow'"),
         )
@@ -317,7 +320,7 @@ def downgrade() -> None:
     with op.batch_alter_table("job") as batch_op:
         batch_op.drop_index(batch_op.f("ix_job_tenant_id_review_state_video_id"))
         batch_op.drop_index(
-            "ix_job_id_unfiled",
+            "ix_job_unfiled",
             sqlite_where=sa.text("state = 'ready' AND review_state = 'none' AND verdict_action <> 'allow'"),
             postgresql_where=sa.text("state = 'ready' AND review_state = 'none' AND verdict_action <> 'allow'"),
         )
