@@ -50,6 +50,17 @@ def test_every_frame_is_the_one_on_screen(name: str, span: Span, tmp_path: Path)
         assert abs(clips.read_number(pixels) - clip.due(float(time_s))) <= tolerance, time_s
 
 
+@pytest.mark.parametrize("early_s", [3e-7, 5e-6, 5e-5])
+@pytest.mark.parametrize("rate", [12, 15, 24, 30])
+def test_a_time_just_before_a_frame_is_that_frames(rate: int, early_s: float, tmp_path: Path) -> None:
+    """Times come through documents and sums: what is meant is the frame, not the one before it."""
+    clip = clips.numbered(tmp_path / "c.mp4", *H264, frames=4 * rate, fps=rate)
+    first = 8 * rate // 3  # at 2.6666.. s
+    span = Span(first / rate - early_s, first / rate + 1)
+    frames = resample(clip.path, span, fps=rate / 3, size=SIZE, limits=LIMITS)
+    assert [clips.read_number(pixels) for pixels in frames.pixels[:4]] == [first, first + 3, first + 6, first + 9]
+
+
 def test_a_look_that_lands_wrong_is_done_again_from_the_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,8 @@ from vidlm.video.sniff import read_layout
 from vidlm.video.source import Limits, SourceReport
 
 _SOURCE: Final = "source"
+LATE_S: Final = 1e-4
+"""A frame so much after a time is taken to be on screen then: sums of frame times fall short by less."""
 MAX_FRAMES: Final = 2048
 """Frames of one look at most: they are held in memory."""
 
@@ -108,13 +110,13 @@ class _Look:
         Frames without a time stamp (NaN) were counted from the first one and are taken at that.
         """
         due = self.report.times_s
-        index = np.searchsorted(due, np.asarray(self.times_s) + 1e-6, side="right") - 1
+        index = np.searchsorted(due, np.asarray(self.times_s) + LATE_S, side="right") - 1
         off_s = np.abs(np.maximum(shown_s, 0.0) - due[np.maximum(index, 0)])
         return not bool((off_s >= 0.5 / self.report.fps).any())
 
     def _command(self, start_s: float | None) -> list[str]:
         options = input_options(self.report, self.limits)
-        shift_s = self.times_s[0]
+        shift_s = self.times_s[0] + LATE_S
         if start_s is not None:
             options |= {"ss": f"{start_s:.6f}", "noaccurate_seek": None, "copyts": None}
             options.pop("itsoffset", None)
