@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,8 +10,8 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.problems import ProblemError
+from api.roles import needed
 from vidlm.config import Settings
-from vidlm.domain import Role
 from vidlm.moderation.policies import PolicySet
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
@@ -42,13 +41,18 @@ _bearer = HTTPBearer(auto_error=False, description="An API key, `vk_...`.")
 
 
 def get_caller(
-    service: ServiceDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request,
+    service: ServiceDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Caller:
-    """Who calls; 401 without a key that we made."""
+    """Who calls; 401 without a key that we made, 403 where its role does not allow what is asked."""
     if credentials is not None:
         with service.database.read() as session:
             caller = find_caller(session, credentials.credentials)
         if caller is not None:
+            role = needed(request.method, request.scope["route"].path)
+            if not caller.role.covers(role):
+                raise ProblemError(403, "forbidden", f"this needs the role {role}; your key has {caller.role}")
             return caller
     raise ProblemError(
         401,
@@ -59,16 +63,3 @@ def get_caller(
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
-
-
-def _at_least(role: Role) -> Callable[[Caller], Caller]:
-    def check(caller: CallerDep) -> Caller:
-        if not caller.role.covers(role):
-            raise ProblemError(403, "forbidden", f"this needs the role {role}; your key has {caller.role}")
-        return caller
-
-    return check
-
-
-ReviewerDep = Annotated[Caller, Depends(_at_least(Role.REVIEWER))]
-LeadDep = Annotated[Caller, Depends(_at_least(Role.LEAD))]

@@ -90,9 +90,9 @@ def not_found(what: str) -> ProblemError:
 
 
 def documented(answers: Mapping[int, dict[str, Any]], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """A route's `responses`: its own `answers`, and problems of these statuses, 401 and 503, each with an example."""
+    """A route's `responses`: its own `answers`, and problems of these statuses and of 401, 403, 503, with examples."""
     entries: dict[int | str, dict[str, Any]] = dict(answers.items())
-    return entries | {status: documented_problem(status) for status in sorted({*statuses, 401, 503})}
+    return entries | {status: documented_problem(status) for status in sorted({*statuses, 401, 403, 503})}
 
 
 def install(app: FastAPI) -> None:

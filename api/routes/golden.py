@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Path, Response
 from fastapi.responses import JSONResponse
 
 from api import examples, review_examples
-from api.deps import LeadDep, ServiceDep
+from api.deps import CallerDep, ServiceDep
 from api.once import OnceDep, respond
 from api.problems import documented, not_found
 from api.review_schemas import GoldenIn, GoldenOut, GoldensOut
@@ -23,12 +23,12 @@ router = APIRouter(prefix="/v1/review/golden", tags=["review"])
     "",
     status_code=201,
     response_model=GoldenOut,
-    responses=documented({201: examples.shown("The answer", review_examples.GOLDEN)}, 403, 404, 409, 413, 422),
+    responses=documented({201: examples.shown("The answer", review_examples.GOLDEN)}, 404, 409, 413, 422),
 )
 def add_golden(
     asked: Annotated[GoldenIn, Body(examples=[review_examples.GOLDEN_IN])],
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
     once: OnceDep,
 ) -> JSONResponse:
     """Say what is right about a video. Reviewers get it now and then (`golden_share`) and are not told.
@@ -58,20 +58,20 @@ def add_golden(
 @router.get(
     "",
     response_model=GoldensOut,
-    responses=documented({200: examples.shown("The answers", review_examples.GOLDENS)}, 403),
+    responses=documented({200: examples.shown("The answers", review_examples.GOLDENS)}),
 )
-def get_golden(service: ServiceDep, caller: LeadDep) -> GoldensOut:
+def get_golden(service: ServiceDep, caller: CallerDep) -> GoldensOut:
     """The answers that are still shown, the newest first."""
     with service.database.read() as session:
         rows = golden.all_of(session, caller)
         return GoldensOut(golden=[GoldenOut.model_validate(row, from_attributes=True) for row in rows])
 
 
-@router.delete("/{golden_id}", status_code=204, responses=documented({}, 403, 404, 422))
+@router.delete("/{golden_id}", status_code=204, responses=documented({}, 404, 422))
 def retire_golden(
     golden_id: Annotated[str, Path(max_length=64, examples=[review_examples.GOLDEN["id"]])],
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
 ) -> Response:
     """Show it to nobody any more. What was decided about it still counts."""
     with service.database.write() as session:

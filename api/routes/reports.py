@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from api import examples, review_examples
-from api.deps import LeadDep, ServiceDep
+from api.deps import CallerDep, ServiceDep
 from api.lists import moment
 from api.problems import ProblemError, documented
 from api.review_schemas import TransparencyOut
@@ -36,10 +36,10 @@ Since = Annotated[str | None, Query(max_length=64, description="RFC 3339; not be
 Until = Annotated[str | None, Query(max_length=64, description="RFC 3339; before this.")]
 
 
-@router.get("/v1/review/decisions/export", response_class=StreamingResponse, responses=documented(_EXPORTED, 403, 422))
+@router.get("/v1/review/decisions/export", response_class=StreamingResponse, responses=documented(_EXPORTED, 422))
 def export_decisions(
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
     form: Annotated[Format, Query(alias="format")] = Format.CSV,
     since: Since = None,
     until: Until = None,
@@ -60,9 +60,11 @@ def export_decisions(
 @router.get(
     "/v1/reports/transparency",
     response_model=TransparencyOut,
-    responses=documented({200: examples.shown("The report", review_examples.TRANSPARENCY)}, 403, 422),
+    responses=documented({200: examples.shown("The report", review_examples.TRANSPARENCY)}, 422),
 )
-def get_transparency(service: ServiceDep, caller: LeadDep, since: Since = None, until: Until = None) -> TransparencyOut:
+def get_transparency(
+    service: ServiceDep, caller: CallerDep, since: Since = None, until: Until = None
+) -> TransparencyOut:
     """What was moderated in a period, in numbers that may be shown to everybody; the last 30 days."""
     end = _moment(until, "until") or datetime.now(UTC)
     begin = _moment(since, "since") or end - timedelta(days=REPORT_DAYS)

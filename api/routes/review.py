@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlmodel import Session
 
 from api import examples, review_examples
-from api.deps import ReviewerDep, ServiceDep
+from api.deps import CallerDep, ServiceDep
 from api.once import OnceDep, respond
 from api.problems import ProblemError, documented, not_found
 from api.review_schemas import (
@@ -42,10 +42,10 @@ DecisionId = Annotated[str, Path(max_length=64, examples=[review_examples.DECISI
 @router.post(
     "/claim",
     response_model=ClaimOut,
-    responses=documented({200: examples.shown("Yours", review_examples.CLAIM)}, 403, 404, 409, 422),
+    responses=documented({200: examples.shown("Yours", review_examples.CLAIM)}, 404, 409, 422),
 )
 def claim_item(
-    service: ServiceDep, caller: ReviewerDep, asked: Annotated[ClaimIn | None, Body(examples=[{}])] = None
+    service: ServiceDep, caller: CallerDep, asked: Annotated[ClaimIn | None, Body(examples=[{}])] = None
 ) -> ClaimOut:
     """Take the next item: nobody else gets it before your lock runs out. `item` is null where nothing waits.
 
@@ -58,11 +58,11 @@ def claim_item(
 @router.get(
     "/items",
     response_model=ReviewItemPage,
-    responses=documented({200: examples.shown("What waits", review_examples.ITEM_PAGE)}, 403, 404, 422),
+    responses=documented({200: examples.shown("What waits", review_examples.ITEM_PAGE)}, 404, 422),
 )
 def get_items(
     service: ServiceDep,
-    caller: ReviewerDep,
+    caller: CallerDep,
     *,
     state: Annotated[ItemState, Query()] = ItemState.WAITING,
     queue: Annotated[QueueName | None, Query()] = None,
@@ -90,9 +90,9 @@ def get_items(
 @router.get(
     "/items/{item_id}",
     response_model=ReviewCaseOut,
-    responses=documented({200: examples.shown("The item", review_examples.CASE)}, 403, 404, 422),
+    responses=documented({200: examples.shown("The item", review_examples.CASE)}, 404, 422),
 )
-def get_item(item_id: ItemId, service: ServiceDep, caller: ReviewerDep) -> ReviewCaseOut:
+def get_item(item_id: ItemId, service: ServiceDep, caller: CallerDep) -> ReviewCaseOut:
     """An item with all that is to be decided."""
     with service.database.read() as session:
         return case_out(session, caller, item_of(session, caller, item_id))
@@ -101,13 +101,13 @@ def get_item(item_id: ItemId, service: ServiceDep, caller: ReviewerDep) -> Revie
 @router.post(
     "/items/{item_id}/keep",
     response_model=LockOut,
-    responses=documented({200: examples.shown("Still yours", review_examples.LOCK)}, 403, 404, 409, 422),
+    responses=documented({200: examples.shown("Still yours", review_examples.LOCK)}, 404, 409, 422),
 )
 def keep_item(
     item_id: ItemId,
     asked: Annotated[TokenIn, Body(examples=[review_examples.TOKEN])],
     service: ServiceDep,
-    caller: ReviewerDep,
+    caller: CallerDep,
 ) -> LockOut:
     """Say that you are still at it. 409 `claim_lost` once somebody else is."""
     with service.database.write() as session:
@@ -117,12 +117,12 @@ def keep_item(
         return LockOut(token=item.token, until=item.claimed_until)
 
 
-@router.post("/items/{item_id}/release", status_code=204, responses=documented({}, 403, 404, 409, 422))
+@router.post("/items/{item_id}/release", status_code=204, responses=documented({}, 404, 409, 422))
 def release_item(
     item_id: ItemId,
     asked: Annotated[TokenIn, Body(examples=[review_examples.TOKEN])],
     service: ServiceDep,
-    caller: ReviewerDep,
+    caller: CallerDep,
 ) -> Response:
     """Put it back into the line, at its old place."""
     with service.database.write() as session:
@@ -133,13 +133,13 @@ def release_item(
 @router.post(
     "/items/{item_id}/decision",
     response_model=DecidedOut,
-    responses=documented({200: examples.shown("Decided", review_examples.DECIDED)}, 403, 404, 409, 413, 422),
+    responses=documented({200: examples.shown("Decided", review_examples.DECIDED)}, 404, 409, 413, 422),
 )
 def decide_item(
     item_id: ItemId,
     asked: Annotated[DecisionIn, Body(examples=[review_examples.DECISION_IN])],
     service: ServiceDep,
-    caller: ReviewerDep,
+    caller: CallerDep,
     once: OnceDep,
 ) -> JSONResponse:
     """Decide about the video and each of its flags, and take the next item if you like.
@@ -170,9 +170,9 @@ def decide_item(
 @router.post(
     "/decisions/{decision_id}/undo",
     response_model=ReviewCaseOut,
-    responses=documented({200: examples.shown("Yours again", review_examples.CASE)}, 403, 404, 409, 422),
+    responses=documented({200: examples.shown("Yours again", review_examples.CASE)}, 404, 409, 422),
 )
-def undo_decision(decision_id: DecisionId, service: ServiceDep, caller: ReviewerDep) -> ReviewCaseOut:
+def undo_decision(decision_id: DecisionId, service: ServiceDep, caller: CallerDep) -> ReviewCaseOut:
     """Take a decision back: the item is yours again. Your own, or as a lead anybody's, and only for a while.
 
     409 `too_late`, `not_yours`, `already_undone`, or `went_on` once somebody went on from it.
@@ -189,9 +189,9 @@ def undo_decision(decision_id: DecisionId, service: ServiceDep, caller: Reviewer
 @router.get(
     "/me/exposure",
     response_model=ExposureOut,
-    responses=documented({200: examples.shown("Time for a break", review_examples.EXPOSURE)}, 403),
+    responses=documented({200: examples.shown("Time for a break", review_examples.EXPOSURE)}),
 )
-def get_exposure(service: ServiceDep, caller: ReviewerDep) -> ExposureOut:
+def get_exposure(service: ServiceDep, caller: CallerDep) -> ExposureOut:
     """What you have looked at lately, and whether a break is due."""
     with service.database.read() as session:
         return exposure_out(session, caller)

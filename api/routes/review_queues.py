@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from sqlmodel import Session
 
 from api import examples, review_examples
-from api.deps import LeadDep, ReviewerDep, ServiceDep
+from api.deps import CallerDep, ServiceDep
 from api.once import OnceDep, respond
 from api.problems import documented, not_found
 from api.review_schemas import (
@@ -35,9 +35,9 @@ Name = Annotated[QueueName, Path(examples=[review_examples.QUEUE["name"]])]
 @router.get(
     "/queues",
     response_model=QueuesOut,
-    responses=documented({200: examples.shown("The queues", review_examples.QUEUES)}, 403),
+    responses=documented({200: examples.shown("The queues", review_examples.QUEUES)}),
 )
-def get_queues(service: ServiceDep, caller: ReviewerDep) -> QueuesOut:
+def get_queues(service: ServiceDep, caller: CallerDep) -> QueuesOut:
     """All queues in the order in which their rules are asked, and how much waits in each."""
     with service.database.read() as session:
         waits = queues.waiting(session, caller.tenant_id, restricted=caller.restricted)
@@ -49,12 +49,12 @@ def get_queues(service: ServiceDep, caller: ReviewerDep) -> QueuesOut:
     "/queues",
     status_code=201,
     response_model=QueueOut,
-    responses=documented({201: examples.shown("The queue", review_examples.QUEUE)}, 403, 409, 413, 422),
+    responses=documented({201: examples.shown("The queue", review_examples.QUEUE)}, 409, 413, 422),
 )
 def create_queue(
     asked: Annotated[QueueIn, Body(examples=[review_examples.QUEUE_IN])],
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
     once: OnceDep,
 ) -> JSONResponse:
     """A queue of your own. A video goes to the first queue whose rule it meets.
@@ -76,13 +76,13 @@ def create_queue(
 @router.patch(
     "/queues/{name}",
     response_model=QueueOut,
-    responses=documented({200: examples.shown("As it is now", review_examples.QUEUE)}, 403, 404, 409, 413, 422),
+    responses=documented({200: examples.shown("As it is now", review_examples.QUEUE)}, 404, 409, 413, 422),
 )
 def change_queue(
     name: Name,
     asked: Annotated[QueueChange, Body(examples=[review_examples.QUEUE_CHANGE])],
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
 ) -> QueueOut:
     """Another rule or place; what waits in the queue stays in it. 409 `built_in` for what is always there."""
     with service.database.write() as session:
@@ -93,8 +93,8 @@ def change_queue(
         return queue_out(queue, waits.get(queue.id))
 
 
-@router.delete("/queues/{name}", status_code=204, responses=documented({}, 403, 404, 409, 422))
-def remove_queue(name: Name, service: ServiceDep, caller: LeadDep) -> Response:
+@router.delete("/queues/{name}", status_code=204, responses=documented({}, 404, 409, 422))
+def remove_queue(name: Name, service: ServiceDep, caller: CallerDep) -> Response:
     """Remove a queue; what waits in it goes to `everything`."""
     with service.database.write() as session:
         queues.remove(session, caller, _queue_of(session, caller, name))
@@ -104,9 +104,9 @@ def remove_queue(name: Name, service: ServiceDep, caller: LeadDep) -> Response:
 @router.get(
     "/settings",
     response_model=ReviewSettingsOut,
-    responses=documented({200: examples.shown("The settings", review_examples.SETTINGS)}, 403),
+    responses=documented({200: examples.shown("The settings", review_examples.SETTINGS)}),
 )
-def get_settings(service: ServiceDep, caller: ReviewerDep) -> ReviewSettingsOut:
+def get_settings(service: ServiceDep, caller: CallerDep) -> ReviewSettingsOut:
     """How the tenant reviews."""
     with service.database.read() as session:
         row = settings.settings_of(session, caller.tenant_id)
@@ -116,12 +116,12 @@ def get_settings(service: ServiceDep, caller: ReviewerDep) -> ReviewSettingsOut:
 @router.patch(
     "/settings",
     response_model=ReviewSettingsOut,
-    responses=documented({200: examples.shown("As they are now", review_examples.SETTINGS)}, 403, 413, 422),
+    responses=documented({200: examples.shown("As they are now", review_examples.SETTINGS)}, 413, 422),
 )
 def change_settings(
     asked: Annotated[ReviewSettingsChange, Body(examples=[review_examples.SETTINGS_CHANGE])],
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
 ) -> ReviewSettingsOut:
     """Change how the tenant reviews. 422 `invalid_settings` names what is out of bounds."""
     with service.database.write() as session:

@@ -17,17 +17,17 @@ from servers import ValkeyProcess
 from sqlmodel import update
 from test_api_videos import finish, problem, upload
 
-from api import schemas
+from api import roles, schemas
 from api.main import create_app
 from api.problems import Problem
 from vidlm.config import Settings
-from vidlm.domain import Analysis, Answer
+from vidlm.domain import Analysis, Answer, Role
 from vidlm.jobs import presence
 from vidlm.likeness.hashlists import Form, parse_hash_list
 from vidlm.moderation.policies import read_policies
 from vidlm.queue import Queue
 from vidlm.store.ledger import Worker
-from vidlm.store.tables import Tenant
+from vidlm.store.tables import DEFAULT_TENANT, Tenant
 
 ROOT = Path(__file__).parents[2]
 OPEN = {("get", "/healthz"), ("get", "/readyz"), ("options", "/v1/uploads")}
@@ -96,7 +96,7 @@ def body(method: str, path: str) -> dict[str, Any]:
 def refusal(response: httpx.Response) -> tuple[int, str]:
     """Status and code. The answer to a HEAD has no body: its status stands for both."""
     if response.request.method == "HEAD":
-        return response.status_code, {401: "unauthorized", 404: "not_found"}[response.status_code]
+        return response.status_code, {401: "unauthorized", 403: "forbidden", 404: "not_found"}[response.status_code]
     return problem(response)
 
 
@@ -110,6 +110,23 @@ def test_every_route_but_health_needs_a_key(api: Api, headers: dict[str, str]) -
         else:
             assert refusal(response) == (401, "unauthorized"), (method, path)
             assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_every_route_is_for_those_it_is_said_to_be_for(api: Api, role: Role) -> None:
+    headers = api.key(DEFAULT_TENANT, role) | {"Tus-Resumable": "1.0.0"}
+    for method, path, _ in operations():
+        if (method, path) in OPEN:
+            continue
+        answer = httpx.request(method, api.url + filled(path, {}), headers=headers, **body(method, path))
+        if role.covers(roles.needed(method.upper(), path)):
+            assert answer.status_code != 403, (method, path)
+        else:
+            assert refusal(answer) == (403, "forbidden"), (method, path)
+
+
+def test_roles_are_named_for_routes_that_are_there() -> None:
+    assert set(roles.NAMED) <= {f"{method.upper()} {path}" for method, path, _ in operations()}
 
 
 def decided(api: Api, video_id: str) -> dict[str, str]:
@@ -229,7 +246,7 @@ def test_every_operation_shows_an_example_of_each_document() -> None:
                     assert Problem.model_validate(content["example"]).status == int(status)
         for content in what.get("requestBody", {}).get("content", {}).values():
             assert "example" in content or "examples" in content or "examples" in content["schema"], (method, path)
-        expected = {"401", "503"} if (method, path) not in OPEN else set()
+        expected = {"401", "403", "503"} if (method, path) not in OPEN else set()
         assert expected <= set(what["responses"]), (method, path)
 
 
