@@ -58,6 +58,9 @@ BODIES = {
     ("post", "/v1/videos/{video_id}/appeals"): {"note": "unfair"},
     ("post", "/v1/policies/{policy_id}/backfill"): {"policy_set_id": "pst_1"},
     ("post", "/v1/banks/{bank}/entries"): {"video_id": "vid_1", "reason": "why not"},
+    ("post", "/v1/policies/{policy_id}/threshold-proposals"): {"goal": "precision", "value": 0.9},
+    ("post", "/v1/policies/{policy_id}/threshold-proposals/{proposal_id}/accept"): {"reason": "why not"},
+    ("post", "/v1/policies/{policy_id}/threshold-proposals/{proposal_id}/decline"): {"reason": "why"},
 }
 
 
@@ -67,7 +70,6 @@ NOBODYS = {
     "webhook_id": "whk_1",
     "delivery_id": "dlv_1",
     "policy_set_id": "pst_1",
-    "policy_id": "weapons.shown",
     "backfill_id": "bfl_1",
     "number": "0",
     "item_id": "rvi_1",
@@ -76,6 +78,8 @@ NOBODYS = {
     "name": "nobodys",
     "bank": "known_bad",
     "entry_id": "bke_1",
+    "policy_id": "nobodys.policy",  # the service's own are everybody's
+    "proposal_id": "tpr_1",
 }
 
 
@@ -277,6 +281,17 @@ REVIEW = {
     "TRANSPARENCY": "TransparencyOut",
 }
 """Which example shows which document."""
+QUALITY = {
+    "QUALITY": "PolicyQualityOut",
+    "PROPOSAL_IN": "ProposalIn",
+    "REASON": "ReasonIn",
+    "PROPOSAL": "ProposalOut",
+    "ACCEPTED": "ProposalOut",
+    "DECLINED": "ProposalOut",
+    "PROPOSALS": "ProposalsOut",
+    "DRIFT": "DriftOut",
+    "REVIEW_QUALITY": "ReviewQualityOut",
+}
 
 
 def test_the_examples_are_true_to_their_schemas() -> None:
@@ -288,6 +303,8 @@ def test_the_examples_are_true_to_their_schemas() -> None:
         examples,
         policy_examples,
         policy_schemas,
+        quality_examples,
+        quality_schemas,
         review_examples,
         review_schemas,
         what_if_schemas,
@@ -298,6 +315,8 @@ def test_the_examples_are_true_to_their_schemas() -> None:
     schemas.VideoPage.model_validate(examples.PAGE)
     for name, schema in REVIEW.items():
         getattr(review_schemas, schema).model_validate(getattr(review_examples, name))
+    for name, schema in QUALITY.items():
+        getattr(quality_schemas, schema).model_validate(getattr(quality_examples, name))
     policy_schemas.PoliciesOut.model_validate(policy_examples.POLICIES)
     policy_schemas.LabelsOut.model_validate(policy_examples.LABELS)
     policy_schemas.PolicySetIn.model_validate(policy_examples.POLICY_SET_IN)

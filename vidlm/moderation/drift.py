@@ -1,11 +1,13 @@
 """Is today like the past? Scores and overturned flags of one policy, each tested at a stated rate of false alarms.
 
 A test is asked once a day and policy: at a rate of 0.01, one quiet day in a hundred raises an alarm that means nothing.
+Asked of all policies at once, p-values are to be `corrected` first: the rate is then that of a day, not of a question.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,6 +107,21 @@ def overturn_alarm(past: tuple[int, int], today: tuple[int, int], *, false_alarm
         return _too_few("decided flags", past[1], today[1], _LEAST_FLAGS)
     chance = hypergeometric_survival(today[0], past[0] + today[0], today[1], past[1] + today[1])
     return _judged(today[0] / today[1], past[0] / past[1], chance, false_alarms, "The share of overturned flags")
+
+
+def corrected(p_values: Sequence[float]) -> list[float]:
+    """P-values in [0, 1] of questions asked together, each made as large as their number asks for, in the same order.
+
+    Holm 1979, "A simple sequentially rejective multiple test procedure": of m, the smallest is multiplied by m, the
+    next by m - 1, and so on, and none ends below a smaller one. Whatever depends on what, an alarm at corrected <= rate
+    is false on at most that share of quiet days, all questions together.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    grown = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    result = np.empty_like(values)
+    result[order] = np.minimum(1.0, grown)
+    return [float(value) for value in result]
 
 
 def _checked(past: npt.ArrayLike, today: npt.ArrayLike, false_alarms: float) -> tuple[Floats, Floats]:

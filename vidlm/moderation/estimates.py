@@ -53,6 +53,10 @@ class Decisions:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def where(self, kept: Flags) -> Decisions:
+        """Those for which `kept` (n,) is true."""
+        return Decisions(self.scores[kept], self.violations[kept], self.weights[kept])
+
 
 @dataclass(frozen=True, slots=True)
 class Performance:

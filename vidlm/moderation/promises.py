@@ -6,6 +6,7 @@ that scores are probabilities. Each function gives the threshold or None; `thres
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import Final
 
@@ -24,6 +25,26 @@ _MOST_TRIED: Final = 400
 def least_flagged(wanted: float, delta: float) -> int:
     """How many decisions, all of them violations, it takes at least to be sure of a precision of `wanted`."""
     return math.ceil(math.log(delta / STARTS) / math.log(wanted))
+
+
+def least_recalled(wanted: float, delta: float | None, heaviest: float = 1.0) -> int:
+    """How many violations of weight 1, all of them flagged, a promise of a recall of `wanted` in (0, 1) takes at least.
+
+    On average (`delta` None) h / (n + h) <= 1 - wanted, the condition of `recalling_threshold` with nothing missed;
+    with `delta` in (0, 1), the test of `surely_recalling_threshold`, which for h = 1 is wanted^n <= delta. h is
+    `heaviest` >= 1, the weight that a single missed violation could have.
+    """
+    if delta is None:
+        return math.ceil(heaviest * wanted / (1 - wanted) * (1 - 1e-12))
+    none = Tally(0.0, 0.0, heaviest)
+
+    def enough(count: int) -> bool:
+        return chance_of_less(Tally(float(count), float(count), heaviest), none, wanted) <= delta * (1 + 1e-9)
+
+    most = 1
+    while not enough(most):
+        most *= 2
+    return bisect.bisect_left(range(most + 1), True, lo=1, key=enough)
 
 
 def precise_threshold(decisions: Decisions, wanted: float, delta: float) -> float | None:

@@ -66,26 +66,32 @@ def true_precision_at(decisions: Decisions, threshold: float, golden: GoldenCoun
     return _estimate(value, ends[0], ends[1], int(above.sum()))
 
 
-def true_recall_at(decisions: Decisions, threshold: float, golden: GoldenCounts) -> Estimate:
+def true_recall_at(
+    decisions: Decisions, threshold: float, golden: GoldenCounts, below: GoldenCounts | None = None
+) -> Estimate:
     """The share of all true violations that have a score at or above `threshold`; else as `true_precision_at`.
 
-    Unknown where nothing under the threshold was reviewed, and where errors explain all violations that were seen.
+    `below`: the same reviewers on clean items under the threshold, where nothing points them to a violation that is
+    none; None: they err there as above. Violations are taken to be seen alike on both sides. Unknown where nothing
+    under the threshold was reviewed, and where errors explain all violations that were seen.
     """
-    rates = golden.rates()
-    if rates is None or not (decisions.scores < threshold).any():
+    rates, rates_below = golden.rates(), (below or golden).rates()
+    if rates is None or rates_below is None or not (decisions.scores < threshold).any():
         return UNKNOWN
-    sides = flagged_tallies(decisions, threshold), unflagged_tallies(decisions, threshold)
-    above, below = (float(_found(np.asarray(yes.total), np.asarray(no.total), *rates, low=True)) for yes, no in sides)
-    if above + below <= 0:
+    (yes, no), (missed, rest) = flagged_tallies(decisions, threshold), unflagged_tallies(decisions, threshold)
+    above = float(_found(np.asarray(yes.total), np.asarray(no.total), *rates, low=True))
+    under = float(_found(np.asarray(missed.total), np.asarray(rest.total), rates[0], rates_below[1], low=True))
+    if above + under <= 0:
         return UNKNOWN
-    value = above / (above + below)
+    value = above / (above + under)
     rng = np.random.default_rng(0)
-    drawn = _rates(golden, rng)
+    sensitivity, specificity = _rates(golden, rng)
+    specificity_below = specificity if below is None else _rates(below, rng)[1]
     ends = []
     for low in (True, False):
-        (yes, no), (missed, rest) = sides
-        found = _found(_drawn(yes, rng, low=low), _drawn(no, rng, low=not low), *drawn, low=low)
-        lost = _found(_drawn(missed, rng, low=not low), _drawn(rest, rng, low=low), *drawn, low=not low)
+        found = _found(_drawn(yes, rng, low=low), _drawn(no, rng, low=not low), sensitivity, specificity, low=low)
+        called, passed = _drawn(missed, rng, low=not low), _drawn(rest, rng, low=low)
+        lost = _found(called, passed, sensitivity, specificity_below, low=not low)
         nothing = np.full_like(found, 0.0 if low else 1.0)
         ends.append(np.divide(found, found + lost, out=nothing, where=found + lost > 0))
     return _estimate(value, ends[0], ends[1], int(decisions.violations.sum()))

@@ -70,7 +70,11 @@ class Case:
             row.evidence_s = evidence_of(self.document, flag)
             row.right_policy_id, row.right_start_s, row.right_end_s = one.policy_id, one.start_s, one.end_s
             rows.append(row)
-        return rows + [self._about(decision, one.policy_id, one.start_s, one.end_s) for one in said.missed]
+        for missed in said.missed:
+            row = self._about(decision, missed.policy_id, missed.start_s, missed.end_s)
+            row.score = self._peak(missed.policy_id)  # what the model gave it, also once the video is gone
+            rows.append(row)
+        return rows
 
     def look(self, said: Submission, decision: ReviewDecision) -> ReviewLook:
         """How long they looked at what: the worst that was really there, by their own word."""
@@ -86,6 +90,11 @@ class Case:
             severity=worst.value,
             at=decision.created_at,
         )
+
+    def _peak(self, policy_id: str) -> float | None:
+        """The highest score of the policy in the video, in [0, 1]; None where it was not scored."""
+        scores = [segment["scores"].get(policy_id) for segment in self.document["segments"]]
+        return max((score for score in scores if score is not None and 0 <= score <= 1), default=None)
 
     def _about(self, decision: ReviewDecision, policy_id: str, start_s: float, end_s: float) -> FlagDecision:
         policy = self.policies.get(policy_id)  # a flag's policy may have been disabled since

@@ -165,7 +165,7 @@ class FlagDecision(SQLModel, table=True):
     policy_id: str
     start_s: float
     end_s: float
-    score: float | None = None
+    score: float | None = None  # the flag's; of what was missed, the policy's highest in the video
     severity: str
     review_threshold: float | None = None  # of the policy as it was then
     verdict: str

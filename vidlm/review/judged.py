@@ -1,0 +1,293 @@
+"""What people decided about a policy, as arrays: rows in, numbers for `vidlm.moderation` out. Changes nothing.
+
+The unit is a video under a policy:
+
+    score        the highest of its segments'; of a deleted video, that of its flags or of what was missed
+    violation    its last standing decision says so: a flag confirmed or moved in time, something missed, or another
+                 policy's flag that is really this one's
+    weight       1 / (chance to be looked at x share of its class that was decided)
+
+Of several decisions about a video the last one counts, once the video is settled. Left out are: decisions that were
+undone or settle nothing, golden items, restricted videos, and scores that are no answer to the question as it is asked
+now, by the model that is used now. A class is a queue's items of like rank: people take the most urgent first, so where
+not all was decided, what was decided is not like what waits, but within a class it is.
+
+        filed      cleared by the model, drawn with 1/8     flagged
+        weights    8      8   8        8      8             1 1 1 1 1      all were decided
+                                                            2   2   1      half of the less urgent still wait
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import ColumnElement, and_, false, func, or_, select
+from sqlalchemy.orm import Mapped
+from sqlmodel import Session, col
+
+from vidlm.domain import Policy
+from vidlm.moderation.decisions import FINAL, FlagVerdict, ItemState, Occasion
+from vidlm.moderation.estimates import Decisions, Performance, flagged_at, precision_at, recall_at
+from vidlm.moderation.intervals import Flags, Floats
+from vidlm.moderation.revisions import ASKED
+from vidlm.review.case import MISSED
+from vidlm.review.scores import peaks
+from vidlm.store.moderation import PolicySetRow
+from vidlm.store.review import FlagDecision, ReviewDecision, ReviewItem
+from vidlm.store.tables import Job
+
+RANKS_ALIKE: Final = 250
+"""Ranks of one class: a quarter of a severity's (`vidlm.review.items.rank_of`)."""
+_FIRST: Final = (Occasion.FLAGGED.value, Occasion.SAMPLED.value)
+_VIOLATED: Final = (*(one.value for one in FlagVerdict if one.is_violation), MISSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Videos that were filed for review in [since, until); None: without an end."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, column: Mapped[Any]) -> list[ColumnElement[bool]]:
+        """As conditions on a column of times."""
+        bounds = [] if self.since is None else [column >= self.since]
+        return bounds if self.until is None else [*bounds, column < self.until]
+
+
+ALWAYS: Final = Window()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What made the scores."""
+
+    model: str
+    prompts: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Videos that were filed and do not count: `waiting` for a decision, of these `unreached` where nobody decided
+    anything of their class; decided under another `question` or by another `source`; `unscored`, as deleted."""
+
+    waiting: int
+    unreached: int
+    question: int
+    source: int
+    unscored: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Decisions on one policy, arrays of one length n.
+
+    `ids` (n,) of decisions; `flagged_from` (n,) in [0, 1]: the policy's review threshold when the video was scored;
+    `drawn` (n,): filed after cleared videos began to be drawn, so that nothing but chance left a video out.
+    """
+
+    ids: tuple[str, ...]
+    decisions: Decisions
+    flagged_from: Floats
+    drawn: Flags
+    source: Source | None
+    left_out: LeftOut
+
+    def at_random(self) -> Decisions:
+        """Those that stand for all videos; none where cleared videos were never looked at."""
+        return self.decisions.where(self.drawn)
+
+    def known_above(self, threshold: float) -> Decisions:
+        """Those that stand for all videos with scores at or above the threshold: as high, everything was flagged."""
+        sure = self.drawn | (self.flagged_from <= threshold)
+        return self.decisions.where(sure & (self.decisions.scores >= threshold))
+
+    def evenly(self) -> Decisions:
+        """As many as stand for all videos above one score: `at_random`, or else those above every threshold there was.
+
+        What a threshold for a precision may be looked for in.
+        """
+        if self.drawn.any() or not len(self.ids):
+            return self.at_random()
+        return self.known_above(float(self.flagged_from.max()))
+
+    def performance(self, threshold: float) -> Performance:
+        """What flagging from `threshold` on does; unknown is what nobody looked for."""
+        everything = self.at_random()
+        return Performance(
+            threshold=threshold,
+            precision=precision_at(self.known_above(threshold), threshold),
+            recall=recall_at(everything, threshold),
+            flagged=flagged_at(everything, threshold),
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of the decisions' ids in order: whoever has the rows can say whether these were they."""
+        return hashlib.sha256("\n".join(sorted(self.ids)).encode()).hexdigest()
+
+
+def question_of(policy: Policy) -> str:
+    """SHA-256 of what the model is asked: scores of another question are other scores."""
+    return hashlib.sha256("\0".join(getattr(policy, name) for name in ASKED).encode()).hexdigest()
+
+
+def judged(session: Session, tenant_id: str, policy: Policy, own: Policy | None, window: Window = ALWAYS) -> Judged:
+    """All that counts of a policy in force. `own`: the policy of this id in the service's own set, if it has one."""
+    filed = _filed(session, tenant_id, window)
+    standing = _standing(session, tenant_id)
+    asked = _asked(session, tenant_id, policy, own)
+    settled = [(row, standing[row.job_id]) for row in filed if row.job_id in standing]
+    same = [(row, last) for row, last in settled if last.policy_set_id in asked]
+    source = _newest_source([last for _, last in same])
+    ours = [(row, last) for row, last in same if Source(last.model, last.prompts) == source]
+    scores = _scores(session, tenant_id, policy.id, window, [last for _, last in ours])
+    kept = [(row, last, scores[last.id]) for row, last in ours if last.id in scores]
+    violated = _violated(session, tenant_id, policy.id)
+    shares = _decided_shares(filed, standing)
+    sampled = any(row.occasion == Occasion.SAMPLED for row, _, _ in kept)
+    return Judged(
+        ids=tuple(last.id for _, last, _ in kept),
+        decisions=Decisions.of(
+            [score for _, _, score in kept],
+            [last.id in violated for _, last, _ in kept],
+            [row.inclusion * shares[_class(row)] for row, _, _ in kept],
+        ),
+        flagged_from=np.asarray([asked[last.policy_set_id] for _, last, _ in kept], dtype=np.float64),
+        drawn=np.asarray([sampled and bool(row.while_drawn) for row, _, _ in kept], dtype=bool),
+        source=source,
+        left_out=LeftOut(
+            waiting=len(filed) - len(settled),
+            unreached=sum(not shares[_class(row)] for row in filed),
+            question=len(settled) - len(same),
+            source=len(same) - len(ours),
+            unscored=len(ours) - len(kept),
+        ),
+    )
+
+
+def settled_finally() -> list[ColumnElement[bool]]:
+    """What makes a decision on a `Job` one that stands, and its video settled."""
+    return [
+        col(ReviewDecision.undone_at).is_(None),
+        col(ReviewDecision.outcome).in_([outcome.value for outcome in FINAL]),
+        col(ReviewDecision.occasion) != Occasion.GOLDEN.value,
+        col(ReviewDecision.restricted).is_(False),
+        col(Job.review_state).in_([state.value for state in FINAL.values()]),
+    ]
+
+
+def _roots(tenant_id: str, window: Window) -> list[ColumnElement[bool]]:
+    """The item that a video was filed with."""
+    return [
+        col(ReviewItem.tenant_id) == tenant_id,
+        col(ReviewItem.parent_id).is_(None),
+        col(ReviewItem.occasion).in_(_FIRST),
+        col(ReviewItem.state) != ItemState.WITHDRAWN.value,
+        col(ReviewItem.restricted).is_(False),
+        *window.holds(col(ReviewItem.created_at)),
+    ]
+
+
+def _filed(session: Session, tenant_id: str, window: Window) -> list[Any]:
+    """(job_id, queue_id, rank, inclusion, occasion, while_drawn) of each video, oldest first."""
+    where = _roots(tenant_id, window)
+    sampled = col(ReviewItem.occasion) == Occasion.SAMPLED.value
+    begun = session.execute(select(func.min(col(ReviewItem.created_at))).where(*where, sampled)).scalar_one()
+    while_drawn = false() if begun is None else col(ReviewItem.created_at) >= begun
+    columns = (ReviewItem.job_id, ReviewItem.queue_id, ReviewItem.rank, ReviewItem.inclusion, ReviewItem.occasion)
+    query = select(*map(col, columns), while_drawn.label("while_drawn")).where(*where)
+    return list(session.execute(query.order_by(col(ReviewItem.id))).all())
+
+
+def _standing(session: Session, tenant_id: str) -> dict[str, Any]:
+    """By job, its last standing decision: (job_id, id, model, prompts, policy_set_id)."""
+    provenance = col(ReviewDecision.pinned)["provenance"]
+    query = (
+        select(
+            col(ReviewDecision.job_id),
+            col(ReviewDecision.id),
+            provenance["model_revision"].as_string().label("model"),
+            provenance["prompt_version"].as_string().label("prompts"),
+            col(Job.policy_set_id),
+        )
+        .join(Job, col(Job.id) == col(ReviewDecision.job_id))
+        .where(col(ReviewDecision.tenant_id) == tenant_id, *settled_finally())
+    )
+    ordered = query.order_by(col(ReviewDecision.created_at), col(ReviewDecision.id))
+    return {row.job_id: row for row in session.execute(ordered).all()}
+
+
+def _asked(session: Session, tenant_id: str, policy: Policy, own: Policy | None) -> dict[str | None, float]:
+    """The sets, None for the service's own, that asked the same question as `policy`, each with its threshold."""
+    query = select(col(PolicySetRow.id), col(PolicySetRow.policies)).where(
+        col(PolicySetRow.tenant_id) == tenant_id, col(PolicySetRow.activated_at).is_not(None)
+    )
+    words = {name: getattr(policy, name) for name in ASKED}
+    found: dict[str | None, float] = {}
+    for set_id, rows in session.execute(query).all():
+        row = next((row for row in rows if row["id"] == policy.id), None)
+        if row is not None and row["enabled"] and {name: row[name] or "" for name in ASKED} == words:
+            found[set_id] = row["review"]
+    if own is not None and question_of(own) == question_of(policy):
+        found[None] = own.review_threshold
+    return found
+
+
+def _violated(session: Session, tenant_id: str, policy_id: str) -> set[str]:
+    """Decisions by which the video violates the policy."""
+    query = select(col(FlagDecision.decision_id)).where(
+        col(FlagDecision.tenant_id) == tenant_id, says_violation(policy_id)
+    )
+    return set(session.execute(query).scalars())
+
+
+def says_violation(policy_id: str) -> ColumnElement[bool]:
+    """Of a `FlagDecision`: whether it says that the policy is violated."""
+    return or_(
+        and_(col(FlagDecision.policy_id) == policy_id, col(FlagDecision.verdict).in_(_VIOLATED)),
+        and_(
+            col(FlagDecision.right_policy_id) == policy_id,
+            col(FlagDecision.verdict) == FlagVerdict.WRONG_POLICY.value,
+        ),
+    )
+
+
+def _scores(
+    session: Session, tenant_id: str, policy_id: str, window: Window, standing: Sequence[Any]
+) -> dict[str, float]:
+    """By decision, the video's score; without its segments, the highest of what the decision speaks of."""
+    if not standing:
+        return {}
+    jobs = select(col(ReviewItem.job_id)).where(*_roots(tenant_id, window))
+    whole = peaks(session, jobs, policy_id)
+    query = select(col(FlagDecision.decision_id), func.max(col(FlagDecision.score))).where(
+        col(FlagDecision.tenant_id) == tenant_id,
+        col(FlagDecision.policy_id) == policy_id,
+        col(FlagDecision.score).is_not(None),
+    )
+    rows = session.execute(query.group_by(col(FlagDecision.decision_id))).all()
+    spoken: dict[str, float] = dict(map(tuple, rows))
+    found = {last.id: whole.get(last.job_id, spoken.get(last.id)) for last in standing}
+    return {decision_id: score for decision_id, score in found.items() if score is not None}
+
+
+def _newest_source(standing: Sequence[Any]) -> Source | None:
+    newest = max(standing, key=lambda last: last.id, default=None)
+    return None if newest is None else Source(newest.model, newest.prompts)
+
+
+def _class(row: Any) -> tuple[str, int]:
+    return row.queue_id, row.rank // RANKS_ALIKE
+
+
+def _decided_shares(filed: list[Any], standing: Mapping[str, Any]) -> dict[tuple[str, int], float]:
+    """By class, the share in [0, 1] of what was filed that is settled."""
+    there = Counter(_class(row) for row in filed)
+    settled = Counter(_class(row) for row in filed if row.job_id in standing)
+    return {key: settled[key] / count for key, count in there.items()}
