@@ -243,3 +243,28 @@ def test_what_makes_no_sense_is_refused() -> None:
     ):
         with pytest.raises(ValueError):
             refused()
+
+
+def test_what_is_left_after_calibration_is_judged_on_other_decisions() -> None:
+    decisions, _ = overconfident(np.random.default_rng(9), 5000)
+    after = calibration.cross_fitted(decisions)
+    assert after is not None
+    before = calibration.calibration_error(calibration.reliability_table(decisions))
+    left = calibration.calibration_error(calibration.reliability_table(after))
+    assert before is not None
+    assert left is not None
+    assert left < before / 2
+    assert (after.violations == decisions.violations).all()
+    assert calibration.cross_fitted(Decisions.of([0.5] * 10, [True] * 10)) is None
+
+
+def test_noise_does_not_look_calibrated_to_itself() -> None:
+    rng = np.random.default_rng(10)
+    noise = Decisions.of(rng.random(1000), rng.random(1000) < 0.5)
+    after, own = calibration.cross_fitted(noise), fit_isotonic(noise)
+    assert after is not None
+    on_itself = Decisions.of(own.apply(noise.scores), noise.violations)
+    errors = [calibration.calibration_error(calibration.reliability_table(part)) for part in (after, on_itself)]
+    assert errors[0] is not None
+    assert errors[1] is not None
+    assert errors[0] > errors[1]

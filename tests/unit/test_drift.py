@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vidlm.moderation.drift import kolmogorov_smirnov, overturn_alarm, population_stability
+from vidlm.moderation.drift import corrected, kolmogorov_smirnov, overturn_alarm, population_stability
 
 RUNS = 400
 RATE = 0.05
@@ -111,3 +113,25 @@ def test_what_makes_no_sense_is_refused() -> None:
     ):
         with pytest.raises(ValueError):
             refused()
+
+
+# ---- many questions at once
+
+
+def test_the_correction_of_a_case_a_person_can_check() -> None:
+    assert corrected([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])  # 3 x .01, 2 x .03, 1 x .04 but not less
+    assert corrected([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=30))
+def test_corrected_values_keep_their_order_and_are_never_smaller(values: list[float]) -> None:
+    found = corrected(values)
+    assert all(value <= made <= 1 for value, made in zip(values, found, strict=True))
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(np.asarray(found)[order]) >= 0).all()
+
+
+def test_a_hundred_questions_together_raise_no_more_false_alarms_than_one() -> None:
+    rng = np.random.default_rng(35)
+    days = [min(corrected(rng.random(100).tolist()), default=1.0) <= RATE for _ in range(RUNS)]
+    assert 5 <= sum(days) <= MOST_ALARMS

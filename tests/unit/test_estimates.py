@@ -189,3 +189,24 @@ def test_reviewers_no_better_than_a_coin_say_nothing() -> None:
     assert true_recall_at(decisions, 0.05, GoldenCounts(10, 10, 10, 10)).value is None
     with pytest.raises(ValueError, match="more right"):
         GoldenCounts(2, 1, 0, 0)
+
+
+def test_errors_where_nothing_was_flagged_are_taken_back_by_items_that_were_not() -> None:
+    """Flags make people see more than there is; where nothing points them to it they make up one in two hundred."""
+    rng = np.random.default_rng(15)
+    scores, truth = platform(rng, ITEMS_FOR_TRUTH, 0.05)
+    recall = (scores >= FLAGGED_FROM)[truth].mean()
+    held = alike = 0
+    for _ in range(RUNS):
+        scores, truth = platform(rng, 20_000, 0.05)
+        invented = np.where(scores >= FLAGGED_FROM, 0.1, 0.005)
+        said = np.where(truth, rng.random(len(truth)) < 0.9, rng.random(len(truth)) < invented)
+        decisions = reviewed(rng, scores, said, 0.1)
+        seen, passed = int(rng.binomial(200, 0.9)), int(rng.binomial(200, 0.9))
+        flagged = GoldenCounts(seen, 200, passed, 200)
+        below = GoldenCounts(seen, 200, int(rng.binomial(1000, 0.995)), 1000)
+        found = true_recall_at(decisions, FLAGGED_FROM, flagged, below)
+        held += found.low <= recall <= found.high
+        alike += abs((found.value or 0) - recall) < abs((true_recall_at(decisions, 0.5, flagged).value or 0) - recall)
+    assert held >= 90
+    assert alike >= 80

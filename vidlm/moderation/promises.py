@@ -47,6 +47,12 @@ def least_recalled(wanted: float, delta: float | None, heaviest: float = 1.0) ->
     return bisect.bisect_left(range(most + 1), True, lo=1, key=enough)
 
 
+def least_scored(share: float) -> int:
+    """How many scores, all of them under the threshold, it takes at least to promise that at most a `share` > 0 of
+    items is flagged: (0 + 1) / (n + 1) <= share, the condition of `bounded_threshold`."""
+    return max(1, math.ceil((1 / share - 1) * (1 - 1e-12)))
+
+
 def precise_threshold(decisions: Decisions, wanted: float, delta: float) -> float | None:
     """The lowest threshold whose precision is >= `wanted`, with probability >= 1 - `delta`; both in (0, 1).
 

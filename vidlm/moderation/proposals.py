@@ -96,45 +96,36 @@ def suggest(wish: Wish, decisions: Decisions, traffic: Traffic | None) -> Sugges
     Raises `ConflictError`: `too_few_decisions` says how many of what are needed, `no_threshold` that there are enough
     and still none will do.
     """
-    _check_enough(wish, decisions, traffic)
     if wish.goal is Goal.PRECISION:
         found = threshold_for_precision(decisions, wish.value, delta=wish.delta or DELTA, traffic=traffic)
     elif wish.goal is Goal.RECALL:
         found = threshold_for_recall(decisions, wish.value, delta=wish.delta, traffic=traffic)
+    elif traffic is None:
+        raise ConflictError("no videos were analysed lately: nobody knows how many come in", code="too_few_decisions")
     else:
-        assert traffic is not None
         found = threshold_for_queue(traffic, wish.value)
     if found.threshold is None:
-        raise ConflictError(found.reason, code="no_threshold")
+        lacking = _lacking(wish, decisions, traffic)
+        raise ConflictError(lacking or found.reason, code="too_few_decisions" if lacking else "no_threshold")
     if not found.threshold:
         raise ConflictError("only a threshold of 0 would do, which flags every video", code="no_threshold")
     return found
 
 
-def _check_enough(wish: Wish, decisions: Decisions, traffic: Traffic | None) -> None:
+def _lacking(wish: Wish, decisions: Decisions, traffic: Traffic | None) -> str | None:
+    """How many of what are needed at least for such a promise, in a sentence; None where there are so many."""
     if wish.goal is Goal.QUEUE:
-        return _check_traffic(wish, traffic)
-    if wish.goal is Goal.PRECISION:
-        needed = promises.least_flagged(wish.value, wish.delta or DELTA)
+        assert traffic is not None
+        there, needed = len(traffic.scores), promises.least_scored(wish.value / traffic.items_per_day)
+        what = "analysed videos"
     else:
-        heaviest = float(decisions.weights.max()) if len(decisions) else 1.0
-        needed = promises.least_recalled(wish.value, wish.delta, heaviest)
-    there = int(decisions.violations.sum())
-    if there < needed:
-        raise ConflictError(
-            f"{needed} decided videos with a violation are needed, there are {there}", code="too_few_decisions"
-        )
-    return None
-
-
-def _check_traffic(wish: Wish, traffic: Traffic | None) -> None:
-    if traffic is None:
-        raise ConflictError("no videos were analysed lately: nobody knows how many come in", code="too_few_decisions")
-    share = wish.value / traffic.items_per_day
-    if (len(traffic.scores) + 1) * share < 1:  # (0 + 1) / (n + 1) <= share has to be possible
-        raise ConflictError(
-            f"{1 / share - 1:.0f} analysed videos are needed, there are {len(traffic.scores)}", code="too_few_decisions"
-        )
+        there, what = int(decisions.violations.sum()), "decided videos with a violation"
+        if wish.goal is Goal.PRECISION:
+            needed = promises.least_flagged(wish.value, wish.delta or DELTA)
+        else:
+            heaviest = float(decisions.weights.max()) if len(decisions) else 1.0
+            needed = promises.least_recalled(wish.value, wish.delta, heaviest)
+    return f"{needed} {what} are needed, there are {there}" if there < needed else None
 
 
 def _invalid(why: str) -> InputError:

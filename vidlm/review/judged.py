@@ -171,15 +171,19 @@ def judged(session: Session, tenant_id: str, policy: Policy, own: Policy | None,
     )
 
 
-def settled_finally() -> list[ColumnElement[bool]]:
-    """What makes a decision on a `Job` one that stands, and its video settled."""
+def stands() -> list[ColumnElement[bool]]:
+    """What makes a decision one that stands and says yes or no, about a video that may be counted."""
     return [
         col(ReviewDecision.undone_at).is_(None),
         col(ReviewDecision.outcome).in_([outcome.value for outcome in FINAL]),
         col(ReviewDecision.occasion) != Occasion.GOLDEN.value,
         col(ReviewDecision.restricted).is_(False),
-        col(Job.review_state).in_([state.value for state in FINAL.values()]),
     ]
+
+
+def is_settled() -> ColumnElement[bool]:
+    """Whether a `Job`'s video needs nobody any more: no second opinion is awaited, nobody disagrees."""
+    return col(Job.review_state).in_([state.value for state in FINAL.values()])
 
 
 def _roots(tenant_id: str, window: Window) -> list[ColumnElement[bool]]:
@@ -217,7 +221,7 @@ def _standing(session: Session, tenant_id: str) -> dict[str, Any]:
             col(Job.policy_set_id),
         )
         .join(Job, col(Job.id) == col(ReviewDecision.job_id))
-        .where(col(ReviewDecision.tenant_id) == tenant_id, *settled_finally())
+        .where(col(ReviewDecision.tenant_id) == tenant_id, *stands(), is_settled())
     )
     ordered = query.order_by(col(ReviewDecision.created_at), col(ReviewDecision.id))
     return {row.job_id: row for row in session.execute(ordered).all()}

@@ -20,7 +20,7 @@ from vidlm.moderation.agreement import Agreement, GoldenRecord, cohen_kappa, fle
 from vidlm.moderation.decisions import FINAL, Occasion, Outcome
 from vidlm.moderation.intervals import UNKNOWN, Estimate, wilson
 from vidlm.review.golden_looks import records
-from vidlm.review.judged import ALWAYS, Window, settled_finally
+from vidlm.review.judged import ALWAYS, Window, is_settled, stands
 from vidlm.store.review import ReviewDecision
 from vidlm.store.tables import Job
 
@@ -70,7 +70,8 @@ def review_quality(session: Session, tenant_id: str, window: Window = ALWAYS) ->
     """Of decisions made in the window; restricted videos are left out."""
     made = _made(session, tenant_id, window)
     final = _final(session, tenant_id, window)
-    golden, overturned = records(session, tenant_id, window), overturns(final)
+    golden = records(session, tenant_id, window)
+    overturned = overturns([row for row in final if row.settled])
     blank = golden_record([], [])
     actors = sorted({row.actor for row in made})
     mine: dict[str, list[Any]] = {actor: [] for actor in actors}
@@ -116,18 +117,19 @@ def _made(session: Session, tenant_id: str, window: Window) -> list[Any]:
 
 
 def _final(session: Session, tenant_id: str, window: Window) -> list[Any]:
-    """(job_id, actor, outcome, occasion) of what settled videos, oldest first."""
+    """(job_id, actor, outcome, occasion, settled) of what was decided one way or the other, oldest first."""
     query = (
         select(
             col(ReviewDecision.job_id),
             col(ReviewDecision.actor),
             col(ReviewDecision.outcome),
             col(ReviewDecision.occasion),
+            is_settled().label("settled"),
         )
         .join(Job, col(Job.id) == col(ReviewDecision.job_id))
         .where(
             col(ReviewDecision.tenant_id) == tenant_id,
-            *settled_finally(),
+            *stands(),
             *window.holds(col(ReviewDecision.created_at)),
         )
         .order_by(col(ReviewDecision.created_at), col(ReviewDecision.id))
