@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
@@ -62,6 +62,32 @@ class Window:
 
 
 ALWAYS: Final = Window()
+
+
+class Filed(NamedTuple):
+    """A video as it was filed. `while_drawn`: cleared ones were being drawn by then."""
+
+    job_id: str
+    queue_id: str
+    rank: int
+    inclusion: float
+    occasion: str
+    while_drawn: bool
+
+    @property
+    def likes(self) -> tuple[str, int]:
+        """Its class: the queue, and about how urgent it is."""
+        return self.queue_id, self.rank // RANKS_ALIKE
+
+
+class Last(NamedTuple):
+    """A video's last standing decision, and what made the scores it is about."""
+
+    job_id: str
+    id: str
+    model: str
+    prompts: str
+    policy_set_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +182,14 @@ def judged(session: Session, tenant_id: str, policy: Policy, own: Policy | None,
         decisions=Decisions.of(
             [score for _, _, score in kept],
             [last.id in violated for _, last, _ in kept],
-            [row.inclusion * shares[_class(row)] for row, _, _ in kept],
+            [row.inclusion * shares[row.likes] for row, _, _ in kept],
         ),
         flagged_from=np.asarray([asked[last.policy_set_id] for _, last, _ in kept], dtype=np.float64),
         drawn=np.asarray([sampled and bool(row.while_drawn) for row, _, _ in kept], dtype=bool),
         source=source,
         left_out=LeftOut(
             waiting=len(filed) - len(settled),
-            unreached=sum(not shares[_class(row)] for row in filed),
+            unreached=sum(not shares[row.likes] for row in filed),
             question=len(settled) - len(same),
             source=len(same) - len(ours),
             unscored=len(ours) - len(kept),
@@ -198,33 +224,35 @@ def _roots(tenant_id: str, window: Window) -> list[ColumnElement[bool]]:
     ]
 
 
-def _filed(session: Session, tenant_id: str, window: Window) -> list[Any]:
-    """(job_id, queue_id, rank, inclusion, occasion, while_drawn) of each video, oldest first."""
+def _filed(session: Session, tenant_id: str, window: Window) -> list[Filed]:
+    """Each video, oldest first."""
     where = _roots(tenant_id, window)
     sampled = col(ReviewItem.occasion) == Occasion.SAMPLED.value
     begun = session.execute(select(func.min(col(ReviewItem.created_at))).where(*where, sampled)).scalar_one()
     while_drawn = false() if begun is None else col(ReviewItem.created_at) >= begun
     columns = (ReviewItem.job_id, ReviewItem.queue_id, ReviewItem.rank, ReviewItem.inclusion, ReviewItem.occasion)
     query = select(*map(col, columns), while_drawn.label("while_drawn")).where(*where)
-    return list(session.execute(query.order_by(col(ReviewItem.id))).all())
+    rows: Sequence[Any] = session.execute(query.order_by(col(ReviewItem.id))).all()
+    return [Filed(*row) for row in rows]
 
 
-def _standing(session: Session, tenant_id: str) -> dict[str, Any]:
-    """By job, its last standing decision: (job_id, id, model, prompts, policy_set_id)."""
+def _standing(session: Session, tenant_id: str) -> dict[str, Last]:
+    """By job, its last standing decision; of settled videos."""
     provenance = col(ReviewDecision.pinned)["provenance"]
     query = (
         select(
             col(ReviewDecision.job_id),
             col(ReviewDecision.id),
-            provenance["model_revision"].as_string().label("model"),
-            provenance["prompt_version"].as_string().label("prompts"),
+            provenance["model_revision"].as_string(),
+            provenance["prompt_version"].as_string(),
             col(Job.policy_set_id),
         )
         .join(Job, col(Job.id) == col(ReviewDecision.job_id))
         .where(col(ReviewDecision.tenant_id) == tenant_id, *stands(), is_settled())
     )
     ordered = query.order_by(col(ReviewDecision.created_at), col(ReviewDecision.id))
-    return {row.job_id: row for row in session.execute(ordered).all()}
+    rows: Sequence[Any] = session.execute(ordered).all()
+    return {row[0]: Last(*row) for row in rows}
 
 
 def _asked(session: Session, tenant_id: str, policy: Policy, own: Policy | None) -> dict[str | None, float]:
@@ -263,7 +291,7 @@ def says_violation(policy_id: str) -> ColumnElement[bool]:
 
 
 def _scores(
-    session: Session, tenant_id: str, policy_id: str, window: Window, standing: Sequence[Any]
+    session: Session, tenant_id: str, policy_id: str, window: Window, standing: Sequence[Last]
 ) -> dict[str, float]:
     """By decision, the video's score; without its segments, the highest of what the decision speaks of."""
     if not standing:
@@ -281,17 +309,13 @@ def _scores(
     return {decision_id: score for decision_id, score in found.items() if score is not None}
 
 
-def _newest_source(standing: Sequence[Any]) -> Source | None:
+def _newest_source(standing: Sequence[Last]) -> Source | None:
     newest = max(standing, key=lambda last: last.id, default=None)
     return None if newest is None else Source(newest.model, newest.prompts)
 
 
-def _class(row: Any) -> tuple[str, int]:
-    return row.queue_id, row.rank // RANKS_ALIKE
-
-
-def _decided_shares(filed: list[Any], standing: Mapping[str, Any]) -> dict[tuple[str, int], float]:
+def _decided_shares(filed: Sequence[Filed], standing: Mapping[str, Last]) -> dict[tuple[str, int], float]:
     """By class, the share in [0, 1] of what was filed that is settled."""
-    there = Counter(_class(row) for row in filed)
-    settled = Counter(_class(row) for row in filed if row.job_id in standing)
+    there = Counter(row.likes for row in filed)
+    settled = Counter(row.likes for row in filed if row.job_id in standing)
     return {key: settled[key] / count for key, count in there.items()}
