@@ -43,7 +43,7 @@ def lead(tenant_id: str) -> Caller:
 def holds(estimate: Estimate | None, value: float) -> bool:
     assert estimate is not None
     assert estimate.value is not None
-    return estimate.low <= value <= estimate.high
+    return bool(estimate.low <= value <= estimate.high)
 
 
 def true_kappa(world: World, scores: np.ndarray, truth: np.ndarray) -> float:

@@ -42,8 +42,8 @@ from vidlm.store.moderation import PolicySetRow
 from vidlm.store.review import FlagDecision, ReviewDecision, ReviewItem
 from vidlm.store.tables import Job
 
-RANKS_ALIKE: Final = 250
-"""Ranks of one class: a quarter of a severity's (`vidlm.review.items.rank_of`)."""
+RANKS_ALIKE: Final = 100
+"""Ranks of one class: a tenth of a severity's (`vidlm.review.items.rank_of`)."""
 _FIRST: Final = (Occasion.FLAGGED.value, Occasion.SAMPLED.value)
 _VIOLATED: Final = (*(one.value for one in FlagVerdict if one.is_violation), MISSED)
 
