@@ -16,9 +16,9 @@ from api.quality_views import drift_out, quality_out, review_quality_out
 from vidlm.domain import Policy
 from vidlm.review import policy_sets
 from vidlm.review.drifting import drift_of, is_open
-from vidlm.review.judged import Window
 from vidlm.review.quality import find_policy, policy_quality
 from vidlm.review.reviewers import review_quality
+from vidlm.review.standing import Window
 from vidlm.store.engine import clock
 from vidlm.store.keys import Caller
 

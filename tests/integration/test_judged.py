@@ -17,8 +17,9 @@ from vidlm.jobs import control
 from vidlm.moderation.decisions import FlagDecision, FlagVerdict, Missed, Occasion, Outcome, RejectReason, Submission
 from vidlm.review import appeals, deciding, golden, items, policy_sets, queues, settings
 from vidlm.review.golden_looks import looks
-from vidlm.review.judged import Judged, Window, judged
+from vidlm.review.judged import Judged, judged
 from vidlm.review.reviewers import review_quality
+from vidlm.review.standing import Window
 from vidlm.store.engine import Database
 from vidlm.store.queries import flags_of
 from vidlm.store.review import ReviewDecision, ReviewItem

@@ -13,9 +13,10 @@ from vidlm.domain import Role
 from vidlm.moderation.intervals import Estimate
 from vidlm.moderation.proposals import Goal, Wish
 from vidlm.review import proposals
-from vidlm.review.judged import ALWAYS, Judged, judged
+from vidlm.review.judged import Judged, judged
 from vidlm.review.quality import policy_quality
 from vidlm.review.reviewers import review_quality
+from vidlm.review.standing import ALWAYS
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import Caller
 

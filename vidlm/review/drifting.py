@@ -24,8 +24,8 @@ from vidlm.moderation.decisions import FlagVerdict, Occasion
 from vidlm.moderation.drift import FALSE_ALARMS, Drift, corrected, kolmogorov_smirnov, overturn_alarm
 from vidlm.moderation.drift import population_stability as stability
 from vidlm.moderation.routing import RESTRICTED
-from vidlm.review.judged import Window
 from vidlm.review.scores import peak_table
+from vidlm.review.standing import Window
 from vidlm.store.review import FlagDecision, ReviewDecision
 from vidlm.store.tables import Job
 

@@ -16,7 +16,7 @@ from sqlmodel import Session, col
 from vidlm.moderation.agreement import GoldenRecord, golden_record
 from vidlm.moderation.decisions import FINAL, Occasion, Outcome
 from vidlm.moderation.reviewer_errors import GoldenCounts
-from vidlm.review.judged import ALWAYS, Window, says_violation
+from vidlm.review.standing import ALWAYS, Window, says_violation
 from vidlm.store.review import FlagDecision, GoldenAnswer, ReviewDecision, ReviewItem
 
 ENOUGH: Final = 20

@@ -23,71 +23,20 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, false, func, or_, select
-from sqlalchemy.orm import Mapped
+from sqlalchemy import func, select
 from sqlmodel import Session, col
 
 from vidlm.domain import Policy
-from vidlm.moderation.decisions import FINAL, FlagVerdict, ItemState, Occasion
+from vidlm.moderation.decisions import Occasion
 from vidlm.moderation.estimates import Decisions, Performance, flagged_at, precision_at, recall_at
 from vidlm.moderation.intervals import Flags, Floats
 from vidlm.moderation.revisions import ASKED
-from vidlm.review.case import MISSED
 from vidlm.review.scores import peaks
+from vidlm.review.standing import ALWAYS, Filed, Last, Window, filed, roots, standing, violated
 from vidlm.store.moderation import PolicySetRow
-from vidlm.store.review import FlagDecision, ReviewDecision, ReviewItem
-from vidlm.store.tables import Job
-
-RANKS_ALIKE: Final = 100
-"""Ranks of one class: a tenth of a severity's (`vidlm.review.items.rank_of`)."""
-_FIRST: Final = (Occasion.FLAGGED.value, Occasion.SAMPLED.value)
-_VIOLATED: Final = (*(one.value for one in FlagVerdict if one.is_violation), MISSED)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Videos that were filed for review in [since, until); None: without an end."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def holds(self, column: Mapped[Any]) -> list[ColumnElement[bool]]:
-        """As conditions on a column of times."""
-        bounds = [] if self.since is None else [column >= self.since]
-        return bounds if self.until is None else [*bounds, column < self.until]
-
-
-ALWAYS: Final = Window()
-
-
-class Filed(NamedTuple):
-    """A video as it was filed. `while_drawn`: cleared ones were being drawn by then."""
-
-    job_id: str
-    queue_id: str
-    rank: int
-    inclusion: float
-    occasion: str
-    while_drawn: bool
-
-    @property
-    def likes(self) -> tuple[str, int]:
-        """Its class: the queue, and about how urgent it is."""
-        return self.queue_id, self.rank // RANKS_ALIKE
-
-
-class Last(NamedTuple):
-    """A video's last standing decision, and what made the scores it is about."""
-
-    job_id: str
-    id: str
-    model: str
-    prompts: str
-    policy_set_id: str | None
+from vidlm.store.review import FlagDecision, ReviewItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,94 +114,36 @@ def question_of(policy: Policy) -> str:
 
 def judged(session: Session, tenant_id: str, policy: Policy, own: Policy | None, window: Window = ALWAYS) -> Judged:
     """All that counts of a policy in force. `own`: the policy of this id in the service's own set, if it has one."""
-    filed = _filed(session, tenant_id, window)
-    standing = _standing(session, tenant_id)
+    videos = filed(session, tenant_id, window)
+    last_of = standing(session, tenant_id)
     asked = _asked(session, tenant_id, policy, own)
-    settled = [(row, standing[row.job_id]) for row in filed if row.job_id in standing]
+    settled = [(row, last_of[row.job_id]) for row in videos if row.job_id in last_of]
     same = [(row, last) for row, last in settled if last.policy_set_id in asked]
     source = _newest_source([last for _, last in same])
     ours = [(row, last) for row, last in same if Source(last.model, last.prompts) == source]
     scores = _scores(session, tenant_id, policy.id, window, [last for _, last in ours])
     kept = [(row, last, scores[last.id]) for row, last in ours if last.id in scores]
-    violated = _violated(session, tenant_id, policy.id)
-    shares = _decided_shares(filed, standing)
+    bad = violated(session, tenant_id, policy.id)
+    shares = _decided_shares(videos, last_of)
     sampled = any(row.occasion == Occasion.SAMPLED for row, _, _ in kept)
     return Judged(
         ids=tuple(last.id for _, last, _ in kept),
         decisions=Decisions.of(
             [score for _, _, score in kept],
-            [last.id in violated for _, last, _ in kept],
+            [last.id in bad for _, last, _ in kept],
             [row.inclusion * shares[row.likes] for row, _, _ in kept],
         ),
         flagged_from=np.asarray([asked[last.policy_set_id] for _, last, _ in kept], dtype=np.float64),
         drawn=np.asarray([sampled and bool(row.while_drawn) for row, _, _ in kept], dtype=bool),
         source=source,
         left_out=LeftOut(
-            waiting=len(filed) - len(settled),
-            unreached=sum(not shares[row.likes] for row in filed),
+            waiting=len(videos) - len(settled),
+            unreached=sum(not shares[row.likes] for row in videos),
             question=len(settled) - len(same),
             source=len(same) - len(ours),
             unscored=len(ours) - len(kept),
         ),
     )
-
-
-def stands() -> list[ColumnElement[bool]]:
-    """What makes a decision one that stands and says yes or no, about a video that may be counted."""
-    return [
-        col(ReviewDecision.undone_at).is_(None),
-        col(ReviewDecision.outcome).in_([outcome.value for outcome in FINAL]),
-        col(ReviewDecision.occasion) != Occasion.GOLDEN.value,
-        col(ReviewDecision.restricted).is_(False),
-    ]
-
-
-def is_settled() -> ColumnElement[bool]:
-    """Whether a `Job`'s video needs nobody any more: no second opinion is awaited, nobody disagrees."""
-    return col(Job.review_state).in_([state.value for state in FINAL.values()])
-
-
-def _roots(tenant_id: str, window: Window) -> list[ColumnElement[bool]]:
-    """The item that a video was filed with."""
-    return [
-        col(ReviewItem.tenant_id) == tenant_id,
-        col(ReviewItem.parent_id).is_(None),
-        col(ReviewItem.occasion).in_(_FIRST),
-        col(ReviewItem.state) != ItemState.WITHDRAWN.value,
-        col(ReviewItem.restricted).is_(False),
-        *window.holds(col(ReviewItem.created_at)),
-    ]
-
-
-def _filed(session: Session, tenant_id: str, window: Window) -> list[Filed]:
-    """Each video, oldest first."""
-    where = _roots(tenant_id, window)
-    sampled = col(ReviewItem.occasion) == Occasion.SAMPLED.value
-    begun = session.execute(select(func.min(col(ReviewItem.created_at))).where(*where, sampled)).scalar_one()
-    while_drawn = false() if begun is None else col(ReviewItem.created_at) >= begun
-    columns = (ReviewItem.job_id, ReviewItem.queue_id, ReviewItem.rank, ReviewItem.inclusion, ReviewItem.occasion)
-    query = select(*map(col, columns), while_drawn.label("while_drawn")).where(*where)
-    rows: Sequence[Any] = session.execute(query.order_by(col(ReviewItem.id))).all()
-    return [Filed(*row) for row in rows]
-
-
-def _standing(session: Session, tenant_id: str) -> dict[str, Last]:
-    """By job, its last standing decision; of settled videos."""
-    provenance = col(ReviewDecision.pinned)["provenance"]
-    query = (
-        select(
-            col(ReviewDecision.job_id),
-            col(ReviewDecision.id),
-            provenance["model_revision"].as_string(),
-            provenance["prompt_version"].as_string(),
-            col(Job.policy_set_id),
-        )
-        .join(Job, col(Job.id) == col(ReviewDecision.job_id))
-        .where(col(ReviewDecision.tenant_id) == tenant_id, *stands(), is_settled())
-    )
-    ordered = query.order_by(col(ReviewDecision.created_at), col(ReviewDecision.id))
-    rows: Sequence[Any] = session.execute(ordered).all()
-    return {row[0]: Last(*row) for row in rows}
 
 
 def _asked(session: Session, tenant_id: str, policy: Policy, own: Policy | None) -> dict[str | None, float]:
@@ -271,32 +162,13 @@ def _asked(session: Session, tenant_id: str, policy: Policy, own: Policy | None)
     return found
 
 
-def _violated(session: Session, tenant_id: str, policy_id: str) -> set[str]:
-    """Decisions by which the video violates the policy."""
-    query = select(col(FlagDecision.decision_id)).where(
-        col(FlagDecision.tenant_id) == tenant_id, says_violation(policy_id)
-    )
-    return set(session.execute(query).scalars())
-
-
-def says_violation(policy_id: str) -> ColumnElement[bool]:
-    """Of a `FlagDecision`: whether it says that the policy is violated."""
-    return or_(
-        and_(col(FlagDecision.policy_id) == policy_id, col(FlagDecision.verdict).in_(_VIOLATED)),
-        and_(
-            col(FlagDecision.right_policy_id) == policy_id,
-            col(FlagDecision.verdict) == FlagVerdict.WRONG_POLICY.value,
-        ),
-    )
-
-
 def _scores(
-    session: Session, tenant_id: str, policy_id: str, window: Window, standing: Sequence[Last]
+    session: Session, tenant_id: str, policy_id: str, window: Window, decisions: Sequence[Last]
 ) -> dict[str, float]:
     """By decision, the video's score; without its segments, the highest of what the decision speaks of."""
-    if not standing:
+    if not decisions:
         return {}
-    jobs = select(col(ReviewItem.job_id)).where(*_roots(tenant_id, window))
+    jobs = select(col(ReviewItem.job_id)).where(*roots(tenant_id, window))
     whole = peaks(session, jobs, policy_id)
     query = select(col(FlagDecision.decision_id), func.max(col(FlagDecision.score))).where(
         col(FlagDecision.tenant_id) == tenant_id,
@@ -305,17 +177,17 @@ def _scores(
     )
     rows = session.execute(query.group_by(col(FlagDecision.decision_id))).all()
     spoken: dict[str, float] = dict(map(tuple, rows))
-    found = {last.id: whole.get(last.job_id, spoken.get(last.id)) for last in standing}
+    found = {last.id: whole.get(last.job_id, spoken.get(last.id)) for last in decisions}
     return {decision_id: score for decision_id, score in found.items() if score is not None}
 
 
-def _newest_source(standing: Sequence[Last]) -> Source | None:
-    newest = max(standing, key=lambda last: last.id, default=None)
+def _newest_source(decisions: Sequence[Last]) -> Source | None:
+    newest = max(decisions, key=lambda last: last.id, default=None)
     return None if newest is None else Source(newest.model, newest.prompts)
 
 
-def _decided_shares(filed: Sequence[Filed], standing: Mapping[str, Last]) -> dict[tuple[str, int], float]:
+def _decided_shares(videos: Sequence[Filed], last_of: Mapping[str, Last]) -> dict[tuple[str, int], float]:
     """By class, the share in [0, 1] of what was filed that is settled."""
-    there = Counter(row.likes for row in filed)
-    settled = Counter(row.likes for row in filed if row.job_id in standing)
+    there = Counter(row.likes for row in videos)
+    settled = Counter(row.likes for row in videos if row.job_id in last_of)
     return {key: settled[key] / count for key, count in there.items()}

@@ -21,8 +21,9 @@ from vidlm.moderation.proposals import Goal, ProposalState, Wish, suggest
 from vidlm.moderation.thresholds import Traffic, queue_at
 from vidlm.review import policy_sets
 from vidlm.review.drifting import analysed, every_nth
-from vidlm.review.judged import ALWAYS, Judged, Window, judged, question_of
+from vidlm.review.judged import Judged, judged, question_of
 from vidlm.review.scores import peak_table
+from vidlm.review.standing import ALWAYS, Window
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock, lock_key
 from vidlm.store.keys import Caller

@@ -28,7 +28,8 @@ from vidlm.moderation.reviewer_errors import GoldenCounts, true_precision_at, tr
 from vidlm.moderation.routing import RESTRICTED
 from vidlm.review import policy_sets
 from vidlm.review.golden_looks import GoldenLooks, looks
-from vidlm.review.judged import Judged, Window, judged
+from vidlm.review.judged import Judged, judged
+from vidlm.review.standing import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from vidlm.moderation.agreement import Agreement, GoldenRecord, cohen_kappa, fle
 from vidlm.moderation.decisions import FINAL, Occasion, Outcome
 from vidlm.moderation.intervals import UNKNOWN, Estimate, wilson
 from vidlm.review.golden_looks import records
-from vidlm.review.judged import ALWAYS, Window, is_settled, stands
+from vidlm.review.standing import ALWAYS, Window, is_settled, stands
 from vidlm.store.review import ReviewDecision
 from vidlm.store.tables import Job
 
