@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from sqlmodel import Session
 
 from api import examples, quality_examples
-from api.deps import LeadDep, Service, ServiceDep
+from api.deps import CallerDep, Service, ServiceDep
 from api.once import OnceDep, respond
 from api.problems import documented, not_found
 from api.quality_schemas import ProposalIn, ProposalOut, ProposalsOut, ReasonIn
@@ -30,13 +30,13 @@ ProposalId = Annotated[str, Path(max_length=64, examples=[quality_examples.PROPO
     "",
     status_code=201,
     response_model=ProposalOut,
-    responses=documented({201: examples.shown("The proposal", quality_examples.PROPOSAL)}, 403, 404, 409, 413, 422),
+    responses=documented({201: examples.shown("The proposal", quality_examples.PROPOSAL)}, 404, 409, 413, 422),
 )
 def propose_threshold(
     policy_id: PolicyId,
     asked: Annotated[ProposalIn, Body(examples=[quality_examples.PROPOSAL_IN])],
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
     once: OnceDep,
 ) -> JSONResponse:
     """A review threshold with a wanted precision, recall or length of the queue, from all decisions so far.
@@ -60,12 +60,12 @@ def propose_threshold(
 @router.get(
     "",
     response_model=ProposalsOut,
-    responses=documented({200: examples.shown("The proposals", quality_examples.PROPOSALS)}, 403, 404, 422),
+    responses=documented({200: examples.shown("The proposals", quality_examples.PROPOSALS)}, 404, 422),
 )
 def get_threshold_proposals(
     policy_id: PolicyId,
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ProposalsOut:
     """The policy's newest proposals, settled ones too."""
@@ -79,7 +79,7 @@ def get_threshold_proposals(
 @router.post(
     "/{proposal_id}/accept",
     response_model=ProposalOut,
-    responses=documented({200: examples.shown("In force", quality_examples.ACCEPTED)}, 403, 404, 409, 413, 422),
+    responses=documented({200: examples.shown("In force", quality_examples.ACCEPTED)}, 404, 409, 413, 422),
 )
 def accept_proposal(
     *,
@@ -87,7 +87,7 @@ def accept_proposal(
     proposal_id: ProposalId,
     asked: Annotated[ReasonIn, Body(examples=[quality_examples.REASON])],
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
     once: OnceDep,
 ) -> JSONResponse:
     """Put a set of policies in force that is the present one with this threshold.
@@ -108,14 +108,14 @@ def accept_proposal(
 @router.post(
     "/{proposal_id}/decline",
     response_model=ProposalOut,
-    responses=documented({200: examples.shown("Declined", quality_examples.DECLINED)}, 403, 404, 409, 413, 422),
+    responses=documented({200: examples.shown("Declined", quality_examples.DECLINED)}, 404, 409, 413, 422),
 )
 def decline_proposal(
     policy_id: PolicyId,
     proposal_id: ProposalId,
     asked: Annotated[ReasonIn, Body(examples=[quality_examples.REASON])],
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
 ) -> ProposalOut:
     """Leave the threshold as it is. 409 `already_settled`."""
     with service.database.write() as session:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from sqlmodel import Session
 
 from api import examples, quality_examples
-from api.deps import LeadDep, Service, ServiceDep
+from api.deps import CallerDep, Service, ServiceDep
 from api.problems import ProblemError, documented, not_found
 from api.quality_schemas import DriftOut, PolicyQualityOut, ReviewQualityOut
 from api.quality_views import drift_out, quality_out, review_quality_out
@@ -32,10 +32,10 @@ Until = Annotated[datetime | None, Query(description="Before this time.")]
 @router.get(
     "/policies/{policy_id}/quality",
     response_model=PolicyQualityOut,
-    responses=documented({200: examples.shown("The policy's figures", quality_examples.QUALITY)}, 403, 404, 422),
+    responses=documented({200: examples.shown("The policy's figures", quality_examples.QUALITY)}, 404, 422),
 )
 def get_policy_quality(
-    policy_id: PolicyId, service: ServiceDep, caller: LeadDep, since: Since = None, until: Until = None
+    policy_id: PolicyId, service: ServiceDep, caller: CallerDep, since: Since = None, until: Until = None
 ) -> PolicyQualityOut:
     """Precision, recall, prevalence and calibration of a policy in force, of videos filed for review in that time.
 
@@ -49,10 +49,10 @@ def get_policy_quality(
 @router.get(
     "/review/quality",
     response_model=ReviewQualityOut,
-    responses=documented({200: examples.shown("Reviewers", quality_examples.REVIEW_QUALITY)}, 403, 422),
+    responses=documented({200: examples.shown("Reviewers", quality_examples.REVIEW_QUALITY)}, 422),
 )
 def get_review_quality(
-    service: ServiceDep, caller: LeadDep, since: Since = None, until: Until = None
+    service: ServiceDep, caller: CallerDep, since: Since = None, until: Until = None
 ) -> ReviewQualityOut:
     """Every reviewer's decisions, golden items and overturned decisions, and how far reviewers agree."""
     with service.database.read() as session:
@@ -62,11 +62,11 @@ def get_review_quality(
 @router.get(
     "/review/drift",
     response_model=DriftOut,
-    responses=documented({200: examples.shown("A quiet day", quality_examples.DRIFT)}, 403, 422),
+    responses=documented({200: examples.shown("A quiet day", quality_examples.DRIFT)}, 422),
 )
 def get_drift(
     service: ServiceDep,
-    caller: LeadDep,
+    caller: CallerDep,
     until: Annotated[datetime | None, Query(description="The end of today; now, unless told.")] = None,
     hours: Annotated[float, Query(ge=1, le=168, description="How long today is.")] = 24,
     past_days: Annotated[float, Query(ge=1, le=365, description="How long the past before it is.")] = 28,
