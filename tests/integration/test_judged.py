@@ -144,7 +144,7 @@ def test_golden_and_restricted_videos_do_not_count(database: Database) -> None:
 def test_what_was_missed_keeps_its_score_when_the_video_is_gone(database: Database) -> None:
     job = scored(database, flag(FIGHT, 0.8))
     with database.write() as session:  # what the model said of weapons stands in the analysis, too
-        row = session.get_one(items.FlagRow, flags_of(session, job.id)[0].id)
+        row = session.get_one(FlagRow, flags_of(session, job.id)[0].id)
         assert row.severity == Severity.MEDIUM
         document = session.get_one(deciding.AnalysisRow, job.id)
         parts = [part | {"scores": {SHOWN: 0.1 * (1 + part["index"])}} for part in document.document["segments"]]
@@ -189,7 +189,7 @@ def test_a_sample_of_what_is_cleared_stands_for_all_of_it(database: Database, mo
     decide(database, ANN, must_claim(database, ANN), Outcome.REMOVE)
     with database.write() as session:
         queues.create(session, LEA, name="quality", title="q", rule={"verdicts": ["allow"], "share": 0.25})
-    monkeypatch.setattr("vidlm.review.items.random.random", lambda: 0.2)
+    monkeypatch.setattr("vidlm.review.filing.random.random", lambda: 0.2)
     scored(database)
     scored(database, flag(FIGHT, 0.7))
     before = read(database)
