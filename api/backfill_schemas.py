@@ -13,7 +13,7 @@ from api.wishes import MAX_CLIENT_ID_CHARS
 from vidlm.domain import Action, Priority
 from vidlm.jobs.backfills import videos_ended
 from vidlm.moderation.additions import BackfillState
-from vidlm.review.backfills import LaterScore
+from vidlm.policy.backfills import LaterScore
 from vidlm.store.backfill import Backfill
 
 

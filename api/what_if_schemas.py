@@ -11,7 +11,7 @@ from api.policy_schemas import MAX_POLICIES, ChangeOut
 from vidlm.domain import Action
 from vidlm.moderation.policies import PolicySet
 from vidlm.moderation.revisions import Change
-from vidlm.review.trials import Trial
+from vidlm.policy.trials import Trial
 
 
 class ThresholdsIn(BaseModel):

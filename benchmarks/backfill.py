@@ -32,9 +32,9 @@ from vidlm.domain import Policy
 from vidlm.jobs import intake
 from vidlm.jobs.intake import Wishes
 from vidlm.moderation.policies import custom_policy, load_policies
+from vidlm.policy import backfills
+from vidlm.policy.backfills import Chosen
 from vidlm.queue import Task
-from vidlm.review import backfills
-from vidlm.review.backfills import Chosen
 from vidlm.store.blobs import BlobStore
 from vidlm.store.columns import new_id
 from vidlm.store.engine import migrate

@@ -172,8 +172,8 @@ def speeds() -> dict[str, float]:
 def bank_speeds(rng: np.random.Generator) -> dict[str, float]:
     """Of one core, over SQLite: 10,000 videos taken into a bank, read by a process, and read again after a change."""
     from vidlm.domain import Bank  # noqa: PLC0415  the database: for this alone
-    from vidlm.review import banks  # noqa: PLC0415
-    from vidlm.review.recognition import Recognizer  # noqa: PLC0415
+    from vidlm.known import banks  # noqa: PLC0415
+    from vidlm.known.recognition import Recognizer  # noqa: PLC0415
     from vidlm.store.engine import Database, migrate  # noqa: PLC0415
     from vidlm.store.tables import DEFAULT_TENANT  # noqa: PLC0415
 

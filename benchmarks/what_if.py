@@ -1,7 +1,7 @@
 """How long a trial of other policies takes: `./run bench what_if`, JSON on stdout.
 
 A library of real rows (jobs, and segments with a score for each of the 37 built-in policies) in a fresh database, then
-`vidlm.review.trials` over it, as the API does for `POST /v1/policy-sets/what-if`: nothing is kept from round to round.
+`vidlm.policy.trials` over it, as the API does for `POST /v1/policy-sets/what-if`: nothing is kept from round to round.
 Memory is what the process holds at most above what it held before, Python and SQLite together.
 """
 
@@ -23,7 +23,7 @@ from sqlalchemy import insert
 from vidlm.domain import PIPELINE_VERSION, JobState, WorkState
 from vidlm.moderation.policies import PolicySet, load_policies, policy_set
 from vidlm.moderation.revisions import with_thresholds
-from vidlm.review import decided_flags, trials
+from vidlm.policy import decided_flags, trials
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database, migrate
 from vidlm.store.tables import DEFAULT_TENANT, Job, SegmentRow, SpanWork, Video

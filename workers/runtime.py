@@ -12,17 +12,17 @@ from vidlm.errors import LeaseLost
 from vidlm.model.folder import locate
 from vidlm.model.preprocess import FrameGeometry
 from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.review import policy_sets
-from vidlm.review.policy_sets import InForce
+from vidlm.policy import policy_sets
+from vidlm.policy.policy_sets import InForce
 from vidlm.store.blobs import TOKENS, BlobStore
 from vidlm.store.engine import Database
 from vidlm.store.tables import Job
 
 if TYPE_CHECKING:
     from vidlm.jobs.claims import Claim
+    from vidlm.known.recognition import Recognizer
     from vidlm.model.embeddings import TokenStore
     from vidlm.model.engine import Engine
-    from vidlm.review.recognition import Recognizer
     from vidlm.seeing import Eyes
 
 
@@ -114,7 +114,7 @@ class Runtime:
     @cached_property
     def recognizer(self) -> Recognizer:
         """What tells whether a video is known."""
-        from vidlm.review.recognition import Recognizer  # noqa: PLC0415  numpy: not for the relay
+        from vidlm.known.recognition import Recognizer  # noqa: PLC0415  numpy: not for the relay
 
         return Recognizer(self.database, mirror=self.settings.match_mirrored)
 

@@ -46,7 +46,7 @@ PROGRESS_EVERY_S: Final = SAID_EVERY_S
 def prepare(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     """Uploaded bytes -> proxy, windows, spans; or, where the same was decided about before, the end."""
     from vidlm import pipeline, preparation  # noqa: PLC0415  decord and PyAV: not for the relay
-    from vidlm.review import matches, recognition  # noqa: PLC0415
+    from vidlm.known import matches, recognition  # noqa: PLC0415
     from vidlm.video.sampling import plan_spans  # noqa: PLC0415
 
     with runtime.database.read() as session:
@@ -140,7 +140,7 @@ def analyze_span(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
 def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     """All segments, the doubtful ones seen again -> the document."""
     from vidlm import pipeline, second_look  # noqa: PLC0415
-    from vidlm.review import matches  # noqa: PLC0415
+    from vidlm.known import matches  # noqa: PLC0415
 
     with runtime.database.read() as session:
         job = session.get_one(Job, held.target_id)

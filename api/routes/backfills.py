@@ -16,7 +16,7 @@ from api.once import OnceDep, respond
 from api.problems import ProblemError, documented, not_found
 from api.routes.videos import VideoId, existing
 from vidlm.jobs.idempotency import Reply
-from vidlm.review import backfills
+from vidlm.policy import backfills
 from vidlm.store.backfill import Backfill
 from vidlm.store.keys import Caller
 from vidlm.store.queries import job_of

@@ -30,8 +30,8 @@ from api.routes.videos import VideoId, existing, not_ready
 from vidlm.domain import Bank
 from vidlm.jobs.idempotency import Reply
 from vidlm.jobs.states import OPEN
+from vidlm.known import banks, matches
 from vidlm.likeness.hashlists import Form, HashListError, parse_hash_list, videos_of, write_hash_list
-from vidlm.review import banks, matches
 from vidlm.store.keys import Caller
 from vidlm.store.likeness import BankEntry, FingerprintRow
 

@@ -13,7 +13,7 @@ from api.problems import documented
 from api.routes.videos import VideoId, existing, not_ready
 from vidlm.domain import JobState
 from vidlm.moderation.labels import Scheme, ancestors, export
-from vidlm.review import policy_sets
+from vidlm.policy import policy_sets
 from vidlm.store.queries import flags_of, job_of
 
 router = APIRouter(prefix="/v1", tags=["policies"])

@@ -25,7 +25,7 @@ from vidlm.domain import Policy
 from vidlm.jobs.idempotency import Reply
 from vidlm.moderation.policies import parse_all, read_policies
 from vidlm.moderation.revisions import changes, unscored
-from vidlm.review import policy_sets
+from vidlm.policy import policy_sets
 from vidlm.store.keys import Caller
 from vidlm.store.moderation import PolicySetRow
 

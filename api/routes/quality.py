@@ -14,7 +14,7 @@ from api.problems import ProblemError, documented, not_found
 from api.quality_schemas import DriftOut, PolicyQualityOut, ReviewQualityOut
 from api.quality_views import drift_out, quality_out, review_quality_out
 from vidlm.domain import Policy
-from vidlm.review import policy_sets
+from vidlm.policy import policy_sets
 from vidlm.review.drifting import drift_of, is_open
 from vidlm.review.quality import find_policy, policy_quality
 from vidlm.review.reviewers import review_quality

@@ -16,7 +16,7 @@ from api.what_if_schemas import WhatIfIn, WhatIfOut, what_if_out
 from vidlm.domain import Policy
 from vidlm.moderation.policies import PolicySet, parse_all, policy_set, read_policies
 from vidlm.moderation.revisions import changes, with_thresholds
-from vidlm.review import decided_flags, policy_sets, trials
+from vidlm.policy import decided_flags, policy_sets, trials
 from vidlm.store.keys import Caller
 
 router = APIRouter(prefix="/v1/policy-sets", tags=["policies"])

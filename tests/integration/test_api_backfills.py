@@ -17,8 +17,8 @@ from vidlm.domain import Priority
 from vidlm.jobs import backfills as units
 from vidlm.jobs.backfills import Part
 from vidlm.jobs.claims import claim_next
+from vidlm.policy import backfills
 from vidlm.queue import Task
-from vidlm.review import backfills
 from vidlm.store.backfill import BackfillWork
 from vidlm.store.ledger import Audit, Outbox
 from vidlm.store.tables import Tenant

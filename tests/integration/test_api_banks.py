@@ -14,10 +14,10 @@ from test_api_videos import problem, upload
 
 from api.middleware import MAX_BODY_BYTES
 from api.routes import banks as route
+from vidlm.known import banks
 from vidlm.likeness.fingerprint import Fingerprint
 from vidlm.likeness.hashlists import Form, entries_of, parse_hash_list, videos_of, write_hash_list
 from vidlm.likeness.packing import pack
-from vidlm.review import banks
 from vidlm.store.ledger import Audit
 from vidlm.store.likeness import BankEntry, FingerprintRow, MatchRow
 from vidlm.store.tables import DEFAULT_TENANT, Tenant

@@ -15,7 +15,8 @@ from sqlmodel import col, select, update
 from vidlm.domain import Role, Severity
 from vidlm.jobs import control
 from vidlm.moderation.decisions import FlagDecision, FlagVerdict, Missed, Occasion, Outcome, RejectReason, Submission
-from vidlm.review import appeals, deciding, golden, items, policy_sets, queues, settings
+from vidlm.policy import policy_sets
+from vidlm.review import appeals, deciding, golden, items, queues, settings
 from vidlm.review.golden_looks import looks
 from vidlm.review.judged import Judged, judged
 from vidlm.review.reviewers import review_quality
@@ -23,7 +24,7 @@ from vidlm.review.standing import Window
 from vidlm.store.engine import Database
 from vidlm.store.queries import flags_of
 from vidlm.store.review import ReviewDecision, ReviewItem
-from vidlm.store.tables import DEFAULT_TENANT, Job, SegmentRow, Video
+from vidlm.store.tables import DEFAULT_TENANT, FlagRow, Job, SegmentRow, Video
 
 ANN, BOB, LEA, MAX = person("ann"), person("bob"), person("lea", Role.LEAD), person("max", Role.LEAD)
 FIGHT, SHOWN = "violence.fight", "weapons.shown"

@@ -16,8 +16,8 @@ from test_api_videos import problem
 from worker_helpers import accept, fresh_runtime, owed, run_all
 
 from vidlm.moderation.policies import load_policies, read_policies
+from vidlm.policy import policy_sets
 from vidlm.queue import Task
-from vidlm.review import policy_sets
 from vidlm.store.ledger import Audit
 from vidlm.store.queries import find_document, segments_of
 from vidlm.store.tables import DEFAULT_TENANT, Job, Tenant

@@ -13,10 +13,10 @@ from worker_helpers import accept, fresh_runtime, owed, run_all
 
 from vidlm.domain import Bank, Known
 from vidlm.jobs import control, disposal
+from vidlm.known import banks, matches
 from vidlm.likeness.hashlists import entries_of, videos_of
 from vidlm.likeness.packing import unpack
 from vidlm.queue import Task
-from vidlm.review import banks, matches
 from vidlm.store.ledger import Audit, Event
 from vidlm.store.likeness import BankEntry, FingerprintRow, MatchRow
 from vidlm.store.queries import find_document
@@ -174,7 +174,7 @@ def test_what_cannot_be_compared_is_looked_at_by_people(
         raise RuntimeError("out of order")
 
     broken_part = "LikenessIndex.search" if fails == "the index" else "Fingerprinter.add"
-    monkeypatch.setattr(f"vidlm.review.recognition.{broken_part}", broken)
+    monkeypatch.setattr(f"vidlm.known.recognition.{broken_part}", broken)
     job = accept(runtime, clip.read_bytes())
     run_all(runtime)
     row = job_now(runtime, job)

@@ -15,8 +15,9 @@ from vidlm.domain import Action, Role
 from vidlm.errors import ConflictError, InputError
 from vidlm.jobs import control
 from vidlm.jobs.intake import Wishes
+from vidlm.known import banks
 from vidlm.moderation.decisions import ItemState, Occasion, Outcome, ReviewState, Submission
-from vidlm.review import appeals, banks, deciding, filing, golden, items, queues, serving, settings
+from vidlm.review import appeals, deciding, filing, golden, items, queues, serving, settings
 from vidlm.store.engine import Database
 from vidlm.store.ledger import Audit, Event
 from vidlm.store.likeness import BankEntry, MatchRow

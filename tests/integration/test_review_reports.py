@@ -150,7 +150,11 @@ def test_videos_are_listed_by_what_people_made_of_them(api: Api) -> None:
     def listed(**params: Any) -> list[str]:
         return [video["id"] for video in api.client.get("/v1/videos", params=params).json()["items"]]
 
+    gone = analysed(api.database, flag(score=0.95))
+    decide(api.database, ANN, must_claim(api.database, ANN), Outcome.REMOVE)
+    assert api.client.delete(f"/v1/videos/{gone.video_id}").status_code == 204
     assert listed(review="removed") == [jobs[0].video_id]
+    assert listed(review="removed", state="deleted") == [gone.video_id]
     assert listed(review=["pending", "none"]) == [cleared.video_id, jobs[1].video_id]
     assert listed(review="pending", verdict="allow") == []
     with api.database.write() as session:

@@ -24,9 +24,9 @@ from vidlm.model.engine import Engine
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.moderation.second_looks import BUDGET_SPENT
 from vidlm.pipeline import analyze_windows
+from vidlm.policy import decided_flags, trials
 from vidlm.preparation import Prepared, prepare
 from vidlm.queue import Task
-from vidlm.review import decided_flags, trials
 from vidlm.second_look import NO_FRAMES, SOURCE_GONE, LookedAgain, longest_s, look_again, sampling_of
 from vidlm.seeing import Eyes
 from vidlm.store.queries import find_document, flags_of, segments_of

@@ -25,8 +25,9 @@ from vidlm.moderation.flags import decide, flags_from_scores
 from vidlm.moderation.policies import NEVER, PolicySet, load_policies, policy_set
 from vidlm.moderation.revisions import with_thresholds
 from vidlm.moderation.whatif import Decisions
+from vidlm.policy import backfills, decided_flags, stored_scores, trials
 from vidlm.queue import Task
-from vidlm.review import appeals, backfills, decided_flags, filing, stored_scores, trials
+from vidlm.review import appeals, filing
 from vidlm.store.backfill import BackfilledScore
 from vidlm.store.engine import Database
 from vidlm.store.tables import DEFAULT_TENANT, Job, SegmentRow, SpanWork, Tenant, Video

@@ -21,8 +21,9 @@ from vidlm.errors import LeaseLost, ModelError
 from vidlm.jobs import backfills as units
 from vidlm.jobs import control, life
 from vidlm.moderation.policies import custom_policy, policy_set, to_rows
+from vidlm.policy import backfills, policy_sets
 from vidlm.queue import Queue, Task
-from vidlm.review import backfills, filing, items, policy_sets, queues
+from vidlm.review import filing, items, queues
 from vidlm.review.case import evidence_of
 from vidlm.store.backfill import Backfill, BackfilledScore, BackfillWork
 from vidlm.store.keys import Caller

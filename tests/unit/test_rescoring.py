@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidlm.moderation.policies import custom_policy
+from vidlm.policy.backfills import question_version
 from vidlm.rescoring import first_part
-from vidlm.review.backfills import question_version
 from vidlm.video.sampling import Window
 
 

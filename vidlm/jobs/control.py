@@ -17,7 +17,7 @@ from vidlm.jobs import backfills, events, outbox, turns
 from vidlm.jobs.claims import call_off
 from vidlm.jobs.life import let_go
 from vidlm.jobs.states import ACTIVE, OPEN, RETRIABLE
-from vidlm.moderation.decisions import ItemState, ReviewState
+from vidlm.moderation.decisions import ItemState
 from vidlm.queue import Task
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock
@@ -93,7 +93,6 @@ def deleted(session: Session, video: Video, *, actor: str) -> None:
     job.token += 1
     _forget_review(session, video.id)
     job.prepared = job.verdict_action = job.verdict_reason = job.error_code = job.error_detail = None
-    job.review_state = ReviewState.NONE.value
     job.work_folder = job.duration_s = job.webhook_url = None
     job.spans_done = job.spans_total = 0
     let_go(job)

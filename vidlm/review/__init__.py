@@ -1,1 +1,1 @@
-"""What people decide: which policies are in force, which videos are known again. SQL around pure rules."""
+"""People look at videos and decide: queues, items, decisions, golden items, appeals, and how good all of it is."""

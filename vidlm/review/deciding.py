@@ -21,9 +21,9 @@ from vidlm.jobs import events
 from vidlm.moderation import decisions as rules
 from vidlm.moderation.decisions import FINAL, Follow, ItemState, KnownFlag, Occasion, Outcome, ReviewState, Submission
 from vidlm.moderation.policies import PolicySet
+from vidlm.policy.policy_sets import pinned
 from vidlm.review import filing, items
 from vidlm.review.case import Case
-from vidlm.review.policy_sets import pinned
 from vidlm.review.remembering import remember
 from vidlm.review.settings import settings_of
 from vidlm.store.chain import audit

@@ -19,7 +19,7 @@ from vidlm.errors import ConflictError
 from vidlm.moderation.policies import PolicySet
 from vidlm.moderation.proposals import Goal, ProposalState, Wish, suggest
 from vidlm.moderation.thresholds import Traffic, queue_at
-from vidlm.review import policy_sets
+from vidlm.policy import policy_sets
 from vidlm.review.drifting import analysed, every_nth
 from vidlm.review.judged import Judged, judged, question_of
 from vidlm.review.scores import peak_table

@@ -26,7 +26,7 @@ from vidlm.moderation.intervals import Estimate
 from vidlm.moderation.policies import PolicySet
 from vidlm.moderation.reviewer_errors import GoldenCounts, true_precision_at, true_recall_at
 from vidlm.moderation.routing import RESTRICTED
-from vidlm.review import policy_sets
+from vidlm.policy import policy_sets
 from vidlm.review.golden_looks import GoldenLooks, looks
 from vidlm.review.judged import Judged, judged
 from vidlm.review.standing import Window

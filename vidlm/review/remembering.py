@@ -9,8 +9,8 @@ from sqlmodel import Session
 
 from vidlm.domain import Bank
 from vidlm.errors import ConflictError
+from vidlm.known import banks
 from vidlm.moderation.decisions import Occasion, ReviewState
-from vidlm.review import banks
 from vidlm.store.keys import Caller
 from vidlm.store.review import ReviewDecision
 

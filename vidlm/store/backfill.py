@@ -46,7 +46,7 @@ class Backfill(SQLModel, table=True):
     id: str = Field(default_factory=lambda: new_id("bfl"), primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id")
     policy_id: str
-    question_version: str  # of what the model is asked (`vidlm.review.backfills.question_version`)
+    question_version: str  # of what the model is asked (`vidlm.policy.backfills.question_version`)
     policy: dict[str, Any] = Field(sa_type=JSON)  # as in a policies' file
     policy_set_id: str | None = None  # the tenant's; None: the service's own policies
     filters: dict[str, Any] = Field(sa_type=JSON)  # which videos (`vidlm.jobs.backfills.filters_of`)

@@ -145,7 +145,8 @@ def _on_job(filters: Filters) -> list[Where]:
     found: list[Where] = []
     if filters.states:
         found.append(col(Job.state).in_(sorted(filters.states)))
-    elif filters.sha256 is not None or filters.priority is not None:  # all else is taken off a video with its deletion
+    elif filters.sha256 is not None or filters.priority is not None or filters.reviews:
+        # all else is taken off a video with its deletion
         found.append(col(Job.state) != JobState.DELETED.value)
     if filters.reviews:
         found.append(col(Job.review_state).in_(sorted(filters.reviews)))

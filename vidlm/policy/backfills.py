@@ -24,7 +24,7 @@ from vidlm.jobs.claims import call_off
 from vidlm.moderation.additions import BackfillState
 from vidlm.moderation.policies import PolicySet, to_rows
 from vidlm.moderation.revisions import SetState
-from vidlm.review import policy_sets
+from vidlm.policy import policy_sets
 from vidlm.store.backfill import Backfill, BackfilledScore, BackfillWork
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock, lock_key

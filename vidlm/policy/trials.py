@@ -24,10 +24,10 @@ from vidlm.jobs import forecast
 from vidlm.moderation import whatif
 from vidlm.moderation.policies import PolicySet
 from vidlm.moderation.whatif import ACTIONS, Decisions, Floats, Library, Outcome
-from vidlm.review import stored_scores
-from vidlm.review.backfills import question_version
-from vidlm.review.later_scores import with_later
-from vidlm.review.stored_scores import Stored, question_of
+from vidlm.policy import stored_scores
+from vidlm.policy.backfills import question_version
+from vidlm.policy.later_scores import with_later
+from vidlm.policy.stored_scores import Stored, question_of
 
 DecisionsOf = Callable[[Sequence[str], Sequence[Policy]], Decisions]
 """Past decisions of people on these jobs' flags: videos and policies by their places in the two arguments."""

@@ -25,7 +25,7 @@ from vidlm.moderation.flags import TOLERANCE_S
 from vidlm.moderation.policies import PolicySet
 from vidlm.moderation.revisions import ASKED
 from vidlm.moderation.whatif import Bools, Floats, Ints
-from vidlm.review import policy_sets
+from vidlm.policy import policy_sets
 from vidlm.store.tables import Job, SegmentRow, Video
 
 MAX_SEGMENTS: Final = 250_000

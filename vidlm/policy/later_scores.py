@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from vidlm.moderation.whatif import Bools, Floats
-from vidlm.review.stored_scores import Stored
+from vidlm.policy.stored_scores import Stored
 from vidlm.store.backfill import BackfilledScore
 from vidlm.store.tables import SegmentRow
 
 Asked = tuple[str, str]
-"""A policy's id, and the version of its question (`vidlm.review.backfills.question_version`)."""
+"""A policy's id, and the version of its question (`vidlm.policy.backfills.question_version`)."""
 
 
 def with_later(session: Session, tenant_id: str, stored: Stored, columns: Mapping[Asked, int]) -> Stored:

@@ -21,12 +21,12 @@ import structlog
 from sqlmodel import Session, col, select
 
 from vidlm.domain import Bank, FrameBatch, Known
+from vidlm.known import banks
+from vidlm.known.matches import Comparison, facts_of
 from vidlm.likeness.fingerprint import Fingerprint, Fingerprinter
 from vidlm.likeness.index import Found, LikenessIndex
 from vidlm.likeness.packing import pack, unpack
 from vidlm.likeness.sameness import shares_alike
-from vidlm.review import banks
-from vidlm.review.matches import Comparison, facts_of
 from vidlm.store.engine import Database
 from vidlm.store.likeness import BankEntry
 

@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 from vidlm.domain import Policy
 from vidlm.moderation.decisions import FlagVerdict, Occasion
 from vidlm.moderation.whatif import Decisions
-from vidlm.review.trials import DecisionsOf
+from vidlm.policy.trials import DecisionsOf
 from vidlm.store.review import FlagDecision, ReviewDecision
 
 

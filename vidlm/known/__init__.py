@@ -1,0 +1,1 @@
+"""Videos that are known again: banks of them, and who recognises what."""
