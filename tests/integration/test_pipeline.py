@@ -89,6 +89,7 @@ def test_the_document_is_plain_and_complete(analysis: vidlm.Analysis, model: Eng
         "flags",
         "verdict",
         "second_looks",
+        "known",
     ]
     assert document["video"]["filename"] == "twenty.mp4"
     made = document["provenance"]
