@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlmodel import col, update
+from sqlmodel import Session, col, select, update
 
 from vidlm.domain import (
     PIPELINE_VERSION,
@@ -30,6 +30,7 @@ from vidlm.queue import Task
 from vidlm.store.blobs import StoredBlob, blob_key
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database
+from vidlm.store.ledger import Audit
 from vidlm.store.tables import DEFAULT_TENANT, Job
 
 LEASE_S = 30.0
@@ -100,3 +101,9 @@ def analysis(segments: int = 2) -> Analysis:
         flags=(Flag("a.b", 0.0, 5.0, 0.75, 0.5, Severity.LOW, Action.REVIEW, (Evidence(0.0),)),),
         verdict=Verdict(Action.REVIEW, "a.b"),
     )
+
+
+def audited(session: Session) -> list[str]:
+    """What stands in the audit, in order, but that keys were made."""
+    query = select(Audit.event).where(Audit.event != "key.made")
+    return list(session.exec(query.order_by(col(Audit.id))).all())

@@ -22,6 +22,7 @@ import httpx
 import pytest
 from conftest import Api
 from fastapi.testclient import TestClient
+from jobs_helpers import audited
 from sqlmodel import select, update
 from test_api_videos import job_of, problem, upload
 
@@ -36,7 +37,7 @@ from vidlm.queue import Task
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import create_key
-from vidlm.store.ledger import Audit, Outbox
+from vidlm.store.ledger import Outbox
 from vidlm.store.partial import Partial
 from vidlm.store.tables import DEFAULT_TENANT, Job, Tenant, Video
 from workers.sweeper import sweep_once
@@ -204,7 +205,10 @@ def test_a_file_in_pieces_becomes_a_video(api: Api) -> None:
     assert incoming(api.settings) == []
     with api.database.read() as session:
         assert [row.task for row in session.exec(select(Outbox)).all()] == [Task.PREPARE.value]
-        assert [row.event for row in session.exec(select(Audit)).all()] == ["upload.begun", "video.accepted"]
+        assert audited(session) == [
+            "upload.begun",
+            "video.accepted",
+        ]
 
 
 def test_a_deadline_begins_with_the_last_byte(api: Api) -> None:
@@ -583,7 +587,7 @@ def test_both_databases_keep_an_upload(database_url: str, tmp_path: Path) -> Non
         assert client.head(other, headers=SPOKEN).status_code == 410
     with database.read() as session:
         assert len(session.exec(select(Outbox)).all()) == 1
-        assert [row.event for row in session.exec(select(Audit).order_by("id")).all()] == [
+        assert audited(session) == [
             "upload.begun", "video.accepted", "upload.begun", "video.cancelled"]  # fmt: skip
     database.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import Api
-from jobs_helpers import ATTEMPTS, analysis, must_take, prepared, segment
+from jobs_helpers import ATTEMPTS, analysis, audited, must_take, prepared, segment
 from sqlmodel import col, select
 
 from vidlm.domain import to_document
@@ -17,7 +17,7 @@ from vidlm.errors import MediaError
 from vidlm.jobs import life
 from vidlm.queue import Task
 from vidlm.review import filing
-from vidlm.store.ledger import Audit, Outbox
+from vidlm.store.ledger import Outbox
 from vidlm.store.tables import DEFAULT_TENANT, Job, SpanWork, Video
 
 
@@ -71,7 +71,7 @@ def test_an_accepted_upload_is_durable_and_queued(api: Api) -> None:
     with api.database.read() as session:
         video = session.get_one(Video, document["id"])
         assert [row.task for row in session.exec(select(Outbox)).all()] == [Task.PREPARE.value]
-        assert [row.event for row in session.exec(select(Audit)).all()] == ["video.accepted"]
+        assert audited(session) == ["video.accepted"]
     assert (api.settings.data / str(video.blob)).read_bytes() == data
     assert api.client.get(response.headers["location"]).json() == document
 

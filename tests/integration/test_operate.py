@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select, update
 
 from vidlm import cli, launch, operate
 from vidlm.config import EMBEDDED_MODEL, Settings
-from vidlm.domain import JobState
+from vidlm.domain import JobState, Role
 from vidlm.errors import MediaError, ModelError
 from vidlm.jobs import life, presence
 from vidlm.jobs.intake import Wishes
@@ -358,7 +358,17 @@ def test_a_key_is_made_and_printed_once(vidlm: Run, database: Database) -> None:
     with database.read() as session:
         caller = find_caller(session, done.stdout.strip())
         assert caller is not None
+        assert (caller.role, caller.restricted) == (Role.ADMIN, False)
         assert session.get_one(ApiKey, caller.key_id).name == "compose"
+    made = vidlm("key", "Ann", "--role", "reviewer", "--restricted").stdout.strip()
+    with database.read() as session:
+        caller = find_caller(session, made)
+        assert caller is not None
+        assert (caller.role, caller.restricted) == (Role.REVIEWER, True)
+        told = session.exec(select(Audit).where(Audit.target_id == caller.key_id)).one()
+        assert (told.actor, told.event, told.details) == ("cli", "key.made", {"role": "reviewer", "restricted": True})
+    refused = vidlm("key", "Bob", "--role", "king")
+    assert (refused.returncode, "known are viewer, reviewer, lead, admin" in refused.stderr) == (2, True)
 
 
 def test_health_checks_tell_the_living_from_the_dead(vidlm: Run, database: Database) -> None:

@@ -12,9 +12,12 @@ from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from vidlm.domain import Role
+from vidlm.store.chain import audit
 from vidlm.store.tables import DEFAULT_TENANT, ApiKey
 
 PREFIX = "vk_"
+OPERATOR: Final = "cli"
+"""Who works on the machine itself, in the audit."""
 
 _CALLER: Final = select(ApiKey.tenant_id, ApiKey.id, ApiKey.role, ApiKey.restricted).where(
     col(ApiKey.key_sha256) == bindparam("digest")
@@ -39,11 +42,14 @@ def create_key(
     *,
     role: Role = Role.ADMIN,
     restricted: bool = False,
+    actor: str = OPERATOR,
 ) -> str:
-    """Make a key for `tenant_id` and return it: nobody can read it again."""
+    """Make a key for `tenant_id` and return it: nobody can read it again. That it was made stands in the audit."""
     key = PREFIX + secrets.token_urlsafe(32)
     row = ApiKey(tenant_id=tenant_id, name=name, key_sha256=_digest(key), role=role.value, restricted=restricted)
     session.add(row)
+    details = {"role": row.role, "restricted": restricted}
+    audit(session, tenant_id=tenant_id, actor=actor, event="key.made", target_id=row.id, details=details)
     return key
 
 
