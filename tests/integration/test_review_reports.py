@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,28 @@ def test_a_period_in_numbers(database: Database) -> None:
     assert made.waits_by_severity["medium"].median_s == pytest.approx(30, abs=30.1)
     assert (before.videos_received, before.decisions, before.waits.median_s) == (0, {}, None)
     assert (others.videos_received, others.policies) == (0, {})
+
+
+def test_a_report_says_the_same_when_its_videos_are_deleted(database: Database) -> None:
+    past(database)
+    now = datetime.now(UTC)
+
+    def report() -> transparency.Report:
+        with database.read() as session:
+            return transparency.report(session, DEFAULT_TENANT, now - timedelta(days=1), now + timedelta(days=1))
+
+    before = report()
+    with database.write() as session:
+        for video in session.exec(select(Video).where(col(Video.deleted_at).is_(None))).all():
+            control.deleted(session, video, actor="key_x")
+            control.deleted(session, video, actor="key_x")  # twice is once
+    after = report()
+    assert after.videos_deleted == before.videos_deleted + 5
+    assert replace(after, videos_deleted=before.videos_deleted) == before
+    with database.read() as session:
+        others = transparency.report(session, "ten_other", now - timedelta(days=1), now + timedelta(days=1))
+        older = transparency.report(session, DEFAULT_TENANT, now - timedelta(days=9), now - timedelta(days=2))
+    assert (others.policies, others.verdicts, older.policies, older.minutes_analysed) == ({}, {}, {}, 0)
 
 
 def test_the_report_over_http(api: Api) -> None:

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from vidlm.domain import JobState, WorkState
 from vidlm.errors import ConflictError
-from vidlm.jobs import backfills, events, outbox, turns
+from vidlm.jobs import backfills, events, outbox, tallies, turns
 from vidlm.jobs.claims import call_off
 from vidlm.jobs.life import let_go
 from vidlm.jobs.states import ACTIVE, OPEN, RETRIABLE
@@ -84,6 +84,7 @@ def deleted(session: Session, video: Video, *, actor: str) -> None:
         raise ConflictError("the video is under a legal hold and must be kept", code="legal_hold")
     spans = list(session.exec(select(SpanWork.id).where(SpanWork.job_id == job.id)).all())
     questions = list(session.exec(select(Question.id).where(Question.video_id == video.id)).all())
+    tallies.keep(session, job)
     backfills.video_gone(session, video.id, job.id)
     for table in (FlagRow, SecondLookRow, SegmentRow, AnalysisRow, SpanWork):
         session.exec(delete(table).where(col(table.job_id) == job.id))

@@ -1,7 +1,8 @@
 """What was moderated in a period, in numbers that may be shown to everybody: a transparency report.
 
 Counts and medians only, nothing of a single video or person. `child_safety` is in the counts: that it is looked at is
-no secret. Golden items and what was undone are in none.
+no secret. Golden items and what was undone are in none. Of videos that were deleted since, sums by day are left
+(`vidlm.jobs.tallies`): a period that begins or ends within a day takes those of the whole day.
 
     videos      taken in, analysed, not analysable; minutes; what the machine's verdict was
     flags       by policy, and what people made of them
@@ -14,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,8 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func
 
 from vidlm.domain import Action, JobState, Severity
+from vidlm.jobs import tallies
+from vidlm.jobs.tallies import Told
 from vidlm.moderation.decisions import FlagVerdict, Occasion, Outcome, ReviewState
 from vidlm.review.case import MISSED
 from vidlm.store.review import Appeal, FlagDecision, ReviewDecision, ReviewItem
@@ -84,22 +87,27 @@ def report(session: Session, tenant_id: str, since: datetime, until: datetime) -
     """The report of what happened in `[since, until)`, both aware."""
     in_period = _Period(tenant_id, since, until)
     ended = in_period.of(Job, col(Job.finished_at))
+    there = [*ended, col(Job.state) != JobState.DELETED.value]
     decided = [
         *in_period.of(ReviewDecision, col(ReviewDecision.created_at)),
         col(ReviewDecision.occasion) != Occasion.GOLDEN.value,
     ]
     counted = [*decided, col(ReviewDecision.undone_at).is_(None)]
     waits = _waits(session, counted)
+    gone = tallies.between(session, tenant_id, since, until)
     length_s = sa.select(func.coalesce(func.sum(col(Job.duration_s)), 0.0))
     return Report(
         since=since,
         until=until,
         videos_received=_count(session, Video, in_period.of(Video, col(Video.created_at))),
         videos_deleted=_count(session, Video, in_period.of(Video, col(Video.deleted_at))),
-        videos_by_end={JobState(state): n for state, n in _by(session, col(Job.state), ended)},
-        minutes_analysed=session.execute(length_s.where(*ended, _READY)).scalar_one() / 60,
-        verdicts={Action(one): n for one, n in _by(session, col(Job.verdict_action), [*ended, _READY])},
-        policies=_policies(session, ended, counted),
+        videos_by_end={JobState(state): n for state, n in _with(gone, Told.END, _by(session, col(Job.state), there))},
+        minutes_analysed=(session.execute(length_s.where(*ended, _READY)).scalar_one() + gone.get(_SECONDS, 0.0)) / 60,
+        verdicts={
+            Action(one): n
+            for one, n in _with(gone, Told.VERDICT, _by(session, col(Job.verdict_action), [*ended, _READY]))
+        },
+        policies=_policies(session, ended, counted, gone),
         decisions={Outcome(one): n for one, n in _by(session, col(ReviewDecision.outcome), counted)},
         decisions_by_occasion={Occasion(one): n for one, n in _by(session, col(ReviewDecision.occasion), counted)},
         decisions_undone=_count(session, ReviewDecision, [*decided, col(ReviewDecision.undone_at).is_not(None)]),
@@ -148,6 +156,9 @@ def flat(made: Report) -> list[tuple[str, str, float | int | str | None]]:
     return rows
 
 
+Gone = Mapping[tuple[Told, str], float]
+"""What deleted videos came to."""
+_SECONDS = (Told.SECONDS, "")
 _READY = col(Job.state) == JobState.READY.value
 
 
@@ -170,10 +181,23 @@ def _by(session: Session, column: Any, where: Iterable[ColumnElement[bool]]) -> 
     return [(value, int(n)) for value, n in session.execute(query).all()]
 
 
+def _with(gone: Gone, what: Told, there: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
+    """Counts of what is there, and of what was deleted since."""
+    found = dict(there)
+    for (told, name), amount in gone.items():
+        if told is what:
+            found[name] = found.get(name, 0) + round(amount)
+    return sorted(found.items())
+
+
 def _policies(
-    session: Session, ended: list[ColumnElement[bool]], counted: list[ColumnElement[bool]]
+    session: Session, ended: list[ColumnElement[bool]], counted: list[ColumnElement[bool]], gone: Gone
 ) -> dict[str, PolicyCounts]:
     found: dict[str, dict[str, int]] = {}
+    for name, n in _with(gone, Told.FLAG, []):
+        found[name] = {"flags": n}
+    for name, n in _with(gone, Told.BLOCK, []):
+        found[name]["blocked"] = n
     flags = (
         sa.select(col(FlagRow.policy_id), col(FlagRow.action), func.count())
         .join(Job, col(Job.id) == col(FlagRow.job_id))
@@ -184,7 +208,7 @@ def _policies(
         counts = found.setdefault(policy_id, {})
         counts["flags"] = counts.get("flags", 0) + n
         if action == Action.BLOCK:
-            counts["blocked"] = n
+            counts["blocked"] = counts.get("blocked", 0) + n
     decided = (
         sa.select(col(FlagDecision.policy_id), col(FlagDecision.verdict), func.count())
         .join(ReviewDecision, col(ReviewDecision.id) == col(FlagDecision.decision_id))
@@ -213,7 +237,7 @@ def _blocks_overturned(session: Session, counted: list[ColumnElement[bool]]) -> 
         .where(
             *counted,
             col(ReviewDecision.outcome) == Outcome.APPROVE.value,
-            col(Job.verdict_action) == Action.BLOCK.value,
+            col(ReviewDecision.pinned)[("verdict", "action")].as_string() == Action.BLOCK.value,
             col(Job.review_state) == ReviewState.APPROVED.value,
         )
     )

@@ -2,6 +2,7 @@
 
 policy_set            a tenant's policies as they were, are, or may become; one set at a time is active
 threshold_proposal    a threshold that decisions suggest, with its promise; a lead accepts or declines it
+day_tally             what deleted videos came to, by the day their jobs ended: numbers for reports, and nothing else
 """
 
 from __future__ import annotations
@@ -90,3 +91,16 @@ class ThresholdProposal(SQLModel, table=True):
     settled_by: str | None = None
     reason: str | None = Field(default=None, sa_type=CleanText)
     policy_set_id: str | None = Field(default=None, foreign_key="policy_set.id")  # what it put in force
+
+
+class DayTally(SQLModel, table=True):
+    """So many of something, of a tenant's videos that were deleted since, by the day (UTC) when their jobs ended."""
+
+    __tablename__: ClassVar[Any] = "day_tally"
+    __table_args__ = (CheckConstraint("amount >= 0", name="amount_not_negative"),)
+
+    tenant_id: str = Field(foreign_key="tenant.id", primary_key=True)
+    day: str = Field(primary_key=True)  # 2026-11-20
+    what: str = Field(primary_key=True)  # `vidlm.jobs.tallies.Told`
+    name: str = Field(primary_key=True)  # a state, a verdict, a policy's id
+    amount: float
