@@ -18,6 +18,8 @@ from vidlm.toyworld import train as training
 from vidlm.toyworld.card import release
 from vidlm.toyworld.train import Run, TrainConfig, train
 
+pytestmark = pytest.mark.slow  # two minutes of two cores
+
 ONE_STEP_MINUTES = 0.001  # the clock is looked at after a step, so this is enough for just one
 
 
