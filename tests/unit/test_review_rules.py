@@ -95,8 +95,9 @@ def test_a_video_is_taken_when_its_draw_is_below_its_chance(shares: list[float],
 
 
 def test_child_safety_is_restricted() -> None:
-    assert is_restricted(facts(flag(), flag("child_safety.child_endangerment")))
-    assert not is_restricted(facts(flag("child_safety_adverts.shown")))
+    assert is_restricted("child_safety.child_endangerment")
+    assert not is_restricted("child_safety_adverts.shown")
+    assert not is_restricted("weapons.shown")
 
 
 def test_a_rule_comes_back_from_its_document() -> None:

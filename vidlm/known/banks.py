@@ -22,7 +22,7 @@ from vidlm.errors import ConflictError
 from vidlm.likeness.fingerprint import Fingerprint
 from vidlm.likeness.hashlists import HashEntry, entries_of
 from vidlm.likeness.packing import pack, unpack
-from vidlm.moderation.routing import RESTRICTED
+from vidlm.moderation.routing import is_restricted
 from vidlm.store.chain import audit
 from vidlm.store.columns import new_id
 from vidlm.store.engine import clock
@@ -252,9 +252,8 @@ def _listed(session: Session, tenant_id: str, bank: Bank, sources: set[str]) -> 
 
 
 def _restricted(session: Session, video_id: str) -> bool:
-    query = select(FlagRow.id).join(Job, col(Job.id) == col(FlagRow.job_id))
-    flagged = query.where(Job.video_id == video_id, col(FlagRow.policy_id).startswith(f"{RESTRICTED}."))
-    return session.exec(flagged.limit(1)).first() is not None
+    query = select(FlagRow.policy_id).join(Job, col(Job.id) == col(FlagRow.job_id)).where(Job.video_id == video_id)
+    return any(map(is_restricted, session.exec(query.distinct()).all()))
 
 
 def _check_room(session: Session, tenant_id: str, entries: int, frames: int) -> None:

@@ -94,9 +94,9 @@ def chance(rules: Sequence[Rule], facts: Facts) -> float:
     return max((rule.share for rule in rules if meets(rule, least)), default=0.0)
 
 
-def is_restricted(facts: Facts) -> bool:
-    """Whether only people with the grant may see it."""
-    return any(_is_in(flag.policy_id, RESTRICTED, ".") for flag in facts.flags)
+def is_restricted(policy_id: str) -> bool:
+    """Whether only people with the grant may see what is flagged by this policy, and no machine settles it."""
+    return _is_in(policy_id, RESTRICTED, ".")
 
 
 def rule_of(document: Mapping[str, Any]) -> Rule:

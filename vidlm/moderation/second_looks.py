@@ -21,13 +21,13 @@ from typing import Final
 from vidlm.domain import Band, LookOutcome, Policy, SecondLook, Segment, Severity
 from vidlm.moderation.flags import TOLERANCE_S
 from vidlm.moderation.policies import PolicySet
+from vidlm.moderation.routing import is_restricted
 
 BUDGET_SPENT: Final = "budget_spent"
 """The reason of a look that there was no time for."""
 FROM_SHARE: Final = 0.5
 """Of the keep threshold: from where on a policy that says nothing else is looked at again. What lasts a second is often
 scored below `keep` at first (docs/design/second-look.md)."""
-_RESTRICTED: Final = "child_safety"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def looked(
 
 def may_clear(policy: Policy) -> bool:
     """Whether a machine that looks again may take a flag away."""
-    return policy.severity is not Severity.SEVERE and policy.parent != _RESTRICTED
+    return policy.severity is not Severity.SEVERE and not is_restricted(policy.id)
 
 
 def score_after(look: SecondLook, policy: Policy) -> float:

@@ -23,7 +23,7 @@ from vidlm.domain import JobState
 from vidlm.moderation.decisions import FlagVerdict, Occasion
 from vidlm.moderation.drift import FALSE_ALARMS, Drift, corrected, kolmogorov_smirnov, overturn_alarm
 from vidlm.moderation.drift import population_stability as stability
-from vidlm.moderation.routing import RESTRICTED
+from vidlm.moderation.routing import is_restricted
 from vidlm.review.scores import peak_table
 from vidlm.review.standing import Window
 from vidlm.store.review import FlagDecision, ReviewDecision
@@ -79,7 +79,7 @@ def drift_of(
 
 def is_open(policy_id: str) -> bool:
     """Whether its videos may be counted: those of restricted policies are not."""
-    return not policy_id.startswith(f"{RESTRICTED}.")
+    return not is_restricted(policy_id)
 
 
 def overturned(session: Session, tenant_id: str, window: Window) -> dict[str, tuple[int, int]]:

@@ -34,7 +34,7 @@ def file(session: Session, job: Job) -> ReviewItem | None:
     """Ask people to look at a video that is `ready`, if anybody has to. The caller holds the job's lock."""
     if job.review_state != ReviewState.NONE or job.state != JobState.READY or job.verdict_action is None:
         return None
-    facts = _facts(session, job)
+    facts = facts_of(session, job)
     lines = queues.all_of(session, job.tenant_id)
     by_rule = [(queue, rule) for queue in lines if (rule := queues.rule_in(queue)) is not None]
     rules = [rule for _, rule in by_rule]
@@ -42,7 +42,7 @@ def file(session: Session, job: Job) -> ReviewItem | None:
     if place is None:
         return None
     occasion = Occasion.SAMPLED if facts.verdict is Action.ALLOW else Occasion.FLAGGED
-    item = _item(session, job, facts, by_rule[place][0], occasion)
+    item = made(session, job, facts, by_rule[place][0], occasion)
     item.inclusion = routing.chance(rules, facts)
     session.add(item)
     if occasion is Occasion.FLAGGED:
@@ -88,7 +88,7 @@ def after(session: Session, item: ReviewItem, occasion: Occasion) -> ReviewItem:
 def appealed(session: Session, job: Job) -> ReviewItem:
     """A look at a video that nobody here decided about: what was decided about another copy was carried over."""
     line = queues.named(queues.all_of(session, job.tenant_id), queues.APPEALS)
-    item = _item(session, job, _facts(session, job), line, Occasion.APPEAL)
+    item = made(session, job, facts_of(session, job), line, Occasion.APPEAL)
     session.add(item)
     return item
 
@@ -98,9 +98,9 @@ def rank_of(severity: Severity, score: float) -> int:
     return (len(_SEVERITIES) - 1 - _SEVERITIES.index(severity)) * 1000 + round((1 - score) * 999)
 
 
-def _item(session: Session, job: Job, facts: routing.Facts, queue: ReviewQueue, occasion: Occasion) -> ReviewItem:
-    """What is restricted waits where it can be seen by those who may, whatever else it is."""
-    restricted = routing.is_restricted(facts) or _looks_restricted(session, job)
+def made(session: Session, job: Job, facts: routing.Facts, queue: ReviewQueue, occasion: Occasion) -> ReviewItem:
+    """An item that is not added yet. What is restricted waits where those who may can see it, whatever else it is."""
+    restricted = any(routing.is_restricted(flag.policy_id) for flag in facts.flags) or _looks_restricted(session, job)
     if restricted:
         queue = queues.named(queues.all_of(session, job.tenant_id), routing.RESTRICTED)
     severity, score = _worst(facts.flags)
@@ -135,7 +135,7 @@ def _looks_restricted(session: Session, job: Job) -> bool:
     return session.exec(query.where(MatchRow.video_id == job.video_id, col(BankEntry.restricted))).first() is not None
 
 
-def _facts(session: Session, job: Job) -> routing.Facts:
+def facts_of(session: Session, job: Job) -> routing.Facts:
     assert job.verdict_action is not None
     language = session.get_one(Video, job.video_id).language
     flags = tuple(_flag(row) for row in flags_of(session, job.id))

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, exists
 from sqlmodel import Session, col, func, select
 
-from vidlm.domain import JobState, Severity
+from vidlm.domain import JobState
 from vidlm.errors import ConflictError, InputError
-from vidlm.moderation.decisions import FINAL, ItemState, Occasion, Outcome
-from vidlm.moderation.routing import RESTRICTED
+from vidlm.moderation.decisions import FINAL, Occasion, Outcome
+from vidlm.moderation.routing import is_restricted
 from vidlm.review import filing, items, queues
 from vidlm.review.settings import settings_of
 from vidlm.store.chain import audit
@@ -49,7 +49,7 @@ def add(
         outcome=outcome.value,
         violated=sorted(violated),
         note=note.strip(),
-        restricted=any(flag.policy_id.startswith(f"{RESTRICTED}.") for flag in flags),
+        restricted=any(is_restricted(flag.policy_id) for flag in flags),
         created_by=caller.key_id,
         created_at=clock(session),
     )
@@ -103,25 +103,10 @@ def maybe(session: Session, caller: Caller, lines: Sequence[ReviewQueue]) -> Rev
 
 
 def _shown(session: Session, caller: Caller, answer: GoldenAnswer, line: ReviewQueue) -> ReviewItem:
-    now = clock(session)
-    flags = flags_of(session, answer.job_id)
-    severity = max((Severity(flag.severity) for flag in flags), key=list(Severity).index, default=Severity.NONE)
-    score = max((flag.score for flag in flags if flag.severity == severity), default=0.0)
-    item = ReviewItem(
-        tenant_id=answer.tenant_id,
-        queue_id=line.id,
-        video_id=answer.video_id,
-        job_id=answer.job_id,
-        occasion=Occasion.GOLDEN.value,
-        severity=severity.value,
-        score=score,
-        rank=filing.rank_of(severity, score),
-        restricted=answer.restricted,
-        golden_id=answer.id,
-        state=ItemState.WAITING.value,
-        created_at=now,
-    )
-    items.lock(session, item, caller, now)
+    job = session.get_one(Job, answer.job_id)
+    item = filing.made(session, job, filing.facts_of(session, job), line, Occasion.GOLDEN)
+    item.golden_id, item.restricted = answer.id, answer.restricted
+    items.lock(session, item, caller, clock(session))
     session.add(item)
     session.flush()
     return item

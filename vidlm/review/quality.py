@@ -25,7 +25,7 @@ from vidlm.moderation.estimates import Decisions, Performance, prevalence
 from vidlm.moderation.intervals import Estimate
 from vidlm.moderation.policies import PolicySet
 from vidlm.moderation.reviewer_errors import GoldenCounts, true_precision_at, true_recall_at
-from vidlm.moderation.routing import RESTRICTED
+from vidlm.moderation.routing import RESTRICTED, is_restricted
 from vidlm.policy import policy_sets
 from vidlm.review.golden_looks import GoldenLooks, looks
 from vidlm.review.judged import Judged, judged
@@ -92,7 +92,7 @@ def find_policy(session: Session, tenant_id: str, policy_id: str, own: PolicySet
     Raises `InputError` (`restricted_policy`) for one whose videos only some may see: nothing is learned from those.
     """
     found = policy_sets.in_force(session, tenant_id, own).policies.get(policy_id)
-    if found is not None and found.parent == RESTRICTED:
+    if found is not None and is_restricted(found.id):
         raise InputError(f"decisions about {RESTRICTED} are counted nowhere", code="restricted_policy")
     return found
 
