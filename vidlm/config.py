@@ -35,7 +35,9 @@ class Settings(BaseSettings):
         int, Field(ge=3136, description="Pixels of a sampled frame at most; the checkpoint's own limit holds too.")
     ] = 200_704
     segment_min_s: Annotated[float, Field(gt=0)] = 2.0
-    segment_max_s: Annotated[float, Field(gt=0)] = 10.0
+    segment_max_s: Annotated[
+        float | None, Field(gt=0, description="Longest segment; when unset, what suits the checkpoint, 10 s for most.")
+    ] = None
     span_s: Annotated[float, Field(gt=0, description="Seconds of video one GPU task analyses.")] = 60.0
 
     second_look_s: Annotated[

@@ -102,9 +102,9 @@ def prepare(
         on_progress=on_progress,
     )
     shots = _shots(clean, on_frames)
-    windows = plan_windows(
-        shots, clean.frame_times_s, clean.info.duration_s, min_s=settings.segment_min_s, max_s=settings.segment_max_s
-    )
+    max_s = settings.segment_max_s or geometry.segment_max_s
+    min_s = min(settings.segment_min_s, max_s)
+    windows = plan_windows(shots, clean.frame_times_s, clean.info.duration_s, min_s=min_s, max_s=max_s)
     return Prepared(
         info=clean.info,
         coverage=clean.coverage,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from vidlm.config import Settings
 from vidlm.domain import PIPELINE_VERSION, Provenance, Sampling
 from vidlm.model.folder import identify, locate
+from vidlm.model.preprocess import FrameGeometry
 from vidlm.moderation.policies import PolicySet
 from vidlm.prompts import PROMPT_VERSION
 
@@ -59,7 +60,8 @@ def recipe(settings: Settings, policies: PolicySet) -> str:
 
     Needs no torch. Raises `CheckpointError`.
     """
-    identity = identify(settings.model_path, locate(settings.model_path, weights=False))
+    folder = locate(settings.model_path, weights=False)
+    identity = identify(settings.model_path, folder)
     parts = [
         identity.model_id,
         identity.revision,
@@ -69,7 +71,7 @@ def recipe(settings: Settings, policies: PolicySet) -> str:
         settings.sample_fps,
         settings.max_frame_pixels,
         settings.segment_min_s,
-        settings.segment_max_s,
+        settings.segment_max_s or FrameGeometry.from_checkpoint(folder).segment_max_s,
     ]
     if settings.second_look_s > 0:
         parts += [settings.second_look_s, settings.second_look_fps, settings.second_look_pixels]

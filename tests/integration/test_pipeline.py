@@ -116,6 +116,23 @@ def test_what_was_prepared_survives_a_document_and_a_move(prepared: Prepared, tm
     assert all(isinstance(window, Window) for window in prepared.windows)
 
 
+@pytest.mark.parametrize(
+    ("settings", "longest_s"),
+    [
+        (SETTINGS, 3.0),
+        (SETTINGS.model_copy(update={"segment_max_s": 5.0}), 5.0),
+        (SETTINGS.model_copy(update={"segment_min_s": 4.0}), 3.0),
+    ],
+)
+def test_segments_are_as_long_as_suits_the_checkpoint_unless_the_settings_say(
+    clip: Path, model: Engine, tmp_path: Path, settings: Settings, longest_s: float
+) -> None:
+    geometry = replace(model.info.geometry, segment_max_s=3.0)
+    windows = prepare(clip, tmp_path, filename="twenty.mp4", geometry=geometry, settings=settings).windows
+    assert max(window.end_s - window.start_s for window in windows) == pytest.approx(longest_s, rel=0.15)
+    assert all(window.end_s - window.start_s <= longest_s + 1e-6 for window in windows)
+
+
 def test_a_missing_segment_is_never_allowed(prepared: Prepared, model: Engine) -> None:
     segments = analyze_windows(prepared, prepared.windows[:-1], Eyes(model), POLICIES)
     assert finish(prepared, segments, model, POLICIES, SETTINGS).verdict.action is not Action.ALLOW

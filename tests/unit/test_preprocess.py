@@ -78,6 +78,21 @@ def test_a_broken_preprocessor_is_a_checkpoint_error(tmp_path, content):
     assert str(tmp_path.parent) not in caught.value.detail
 
 
+def test_a_checkpoint_of_ours_names_how_much_it_is_asked_about_at_once(tmp_path):
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    assert FrameGeometry.from_checkpoint(tmp_path).segment_max_s == 10.0
+    (tmp_path / "vidlm.json").write_text('{"name": "one", "segment_max_s": 3}')
+    assert FrameGeometry.from_checkpoint(tmp_path) == FrameGeometry(segment_max_s=3.0)
+
+
+@pytest.mark.parametrize("named", ["0", "-1", '"long"', "true", "null", "Infinity", "NaN"])
+def test_a_length_that_makes_no_sense_is_a_checkpoint_error(tmp_path, named):
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    (tmp_path / "vidlm.json").write_text(f'{{"segment_max_s": {named}}}')
+    with pytest.raises(CheckpointError, match=r"vidlm\.json.*segment_max_s"):
+        FrameGeometry.from_checkpoint(tmp_path)
+
+
 def test_a_missing_preprocessor_is_a_checkpoint_error(tmp_path):
     with pytest.raises(CheckpointError, match="no preprocessor_config"):
         FrameGeometry.from_checkpoint(tmp_path)

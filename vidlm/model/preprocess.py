@@ -6,6 +6,7 @@ Knows the checkpoint's `preprocessor_config.json`. Knows neither torch nor video
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vidlm.errors import CheckpointError
+from vidlm.model.folder import read_json
 
 MAX_ASPECT_RATIO: Final = 200
 PREPROCESSOR_FILES: Final = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
@@ -48,7 +50,8 @@ class FrameGeometry:
     """How a checkpoint wants its frames.
 
     A patch is `patch_size` pixels square and `temporal_patch_size` frames deep; `merge_size` x `merge_size` patches
-    become one token. `mean` and `std` are per RGB channel, of pixels scaled to [0, 1].
+    become one token. `mean` and `std` are per RGB channel, of pixels scaled to [0, 1]. `segment_max_s` is how much of a
+    video the checkpoint is best asked about at once.
     """
 
     patch_size: int = 14
@@ -58,6 +61,7 @@ class FrameGeometry:
     max_pixels: int = 28 * 28 * 1280
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    segment_max_s: float = 10.0
 
     def __post_init__(self) -> None:
         if min(self.patch_size, self.temporal_patch_size, self.merge_size, self.min_pixels) < 1:
@@ -96,17 +100,27 @@ class FrameGeometry:
         """The geometry in a folder's `preprocessor_config.json`, or in the files later releases write instead.
 
         Reads both spellings of the pixel budget: `min_pixels`/`max_pixels`, and `size` with `shortest_edge` (the
-        fewest pixels) and `longest_edge` (the most). Raises `CheckpointError` where there is no such file or it makes
-        no sense.
+        fewest pixels) and `longest_edge` (the most). A checkpoint's `vidlm.json`, which only ours have, may name its
+        `segment_max_s`. Raises `CheckpointError` where there is no such file or it makes no sense.
         """
         file = next((folder / name for name in PREPROCESSOR_FILES if (folder / name).is_file()), None)
         if file is None:
             raise CheckpointError(f"the checkpoint {folder.name!r} has no preprocessor_config.json")
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
-            return _geometry(config.get("video_processor") or config.get("image_processor") or config)
+            found = _geometry(config.get("video_processor") or config.get("image_processor") or config)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
             raise CheckpointError(f"the checkpoint {folder.name!r} has an unusable {file.name}: {exc}") from exc
+        return dataclasses.replace(found, segment_max_s=_segment_max_s(folder, found.segment_max_s))
+
+
+def _segment_max_s(folder: Path, usual: float) -> float:
+    """What the folder's `vidlm.json` names, if it names one. Raises `CheckpointError`."""
+    card = folder / "vidlm.json"
+    named = read_json(card).get("segment_max_s", usual) if card.is_file() else usual
+    if isinstance(named, bool) or not isinstance(named, int | float) or not 0 < named < math.inf:
+        raise CheckpointError(f"vidlm.json of the checkpoint {folder.name!r}: segment_max_s of {named!r}")
+    return float(named)
 
 
 def _geometry(config: dict[str, Any]) -> FrameGeometry:

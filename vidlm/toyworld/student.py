@@ -31,6 +31,8 @@ SPECIAL_TOKENS: Final = (
 )
 VOCABULARY: Final = 1024
 GEOMETRY: Final = FrameGeometry(max_pixels=112 * 112)
+SEGMENT_MAX_S: Final = 3.0
+"""How much of a video it is best asked about at once: it is small, and a second of something is lost in more."""
 MROPE: Final = [8, 12, 12]
 ROPE_THETA: Final = 10.0
 """Rotary frequencies fall from axis to axis (time, height, width). At the usual 10,000 a step to the right turns a key
@@ -216,7 +218,7 @@ def save_model(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
         {"bos_token_id": end[1], "pad_token_id": end[1], "eos_token_id": end, "do_sample": False},
     )
     # whatever is trained here knows the toy world and nothing else, and is to say so wherever it is used
-    _write(folder / "vidlm.json", {"name": "vidlm-tiny", "toy": True})
+    _write(folder / "vidlm.json", {"name": "vidlm-tiny", "toy": True, "segment_max_s": SEGMENT_MAX_S})
     save_tokenizer(tokenizer, folder)
 
 
