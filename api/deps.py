@@ -9,6 +9,7 @@ import redis
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api import browsers
 from api.problems import ProblemError
 from api.roles import needed
 from vidlm.config import Settings
@@ -45,21 +46,31 @@ def get_caller(
     service: ServiceDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Caller:
-    """Who calls; 401 without a key that we made, 403 where its role does not allow what is asked."""
+    """Who calls, by an API key or signed in with a browser; 401 without either, 403 where their role does not allow
+    what is asked, or where another site asks for it."""
+    caller = None
     if credentials is not None:
         with service.database.read() as session:
             caller = find_caller(session, credentials.credentials)
-        if caller is not None:
-            role = needed(request.method, request.scope["route"].path)
-            if not caller.role.covers(role):
-                raise ProblemError(403, "forbidden", f"this needs the role {role}; your key has {caller.role}")
-            return caller
-    raise ProblemError(
-        401,
-        "unauthorized",
-        "an API key is needed: Authorization: Bearer vk_...",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
+    elif (found := browsers.signed_in(request, service.database)) is not None:
+        browsers.check_origin(request)
+        caller = found.caller
+    if caller is None:
+        raise ProblemError(
+            401,
+            "unauthorized",
+            "an API key is needed: Authorization: Bearer vk_...",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    check_role(request, caller)
+    return caller
+
+
+def check_role(request: Request, caller: Caller) -> None:
+    """Raises `ProblemError` 403 where the caller's role does not allow the route."""
+    role = needed(request.method, request.scope["route"].path)
+    if not caller.role.covers(role):
+        raise ProblemError(403, "forbidden", f"this needs the role {role}; yours is {caller.role}")
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

@@ -12,7 +12,9 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from api import problems, tus
+from api import dashboard, problems, tus
+from api.dashboard import access
+from api.dashboard.live import Watch
 from api.deps import Service
 from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
@@ -99,9 +101,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = parts
     app.state.forecast = Forecast()
     app.state.followers = Followers(parts.database, app.state.forecast)
+    app.state.watch = Watch()
     problems.install(app)
+    access.install(app, otherwise=problems.on_http)
     for part in ROUTES:
         app.include_router(part.router)
+    for page in dashboard.PAGES:
+        app.include_router(page.router)
     _describe_problems(app)
     app.add_middleware(BodyLimit, streamed=lambda path: _takes_files(path) or banks.takes_list(path))
     app.add_middleware(tus.TusReplies)

@@ -95,17 +95,19 @@ def documented(answers: Mapping[int, dict[str, Any]], *statuses: int) -> dict[in
     return entries | {status: documented_problem(status) for status in sorted({*statuses, 401, 403, 503})}
 
 
+async def on_http(_request: Request, exc: Exception) -> JSONResponse:
+    """What the framework refuses: an address that is not there, a method that it does not know."""
+    assert isinstance(exc, HTTPException)
+    code = _HTTP_CODES.get(exc.status_code, "http_error")
+    return problem_response(exc.status_code, code, str(exc.detail), exc.headers)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` leave as a problem document."""
 
     async def on_problem(_request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, ProblemError)
         return problem_response(exc.status, exc.code, exc.detail, exc.headers, exc.members)
-
-    async def on_http(_request: Request, exc: Exception) -> JSONResponse:
-        assert isinstance(exc, HTTPException)
-        code = _HTTP_CODES.get(exc.status_code, "http_error")
-        return problem_response(exc.status_code, code, str(exc.detail), exc.headers)
 
     async def on_invalid(_request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, RequestValidationError)

@@ -13,6 +13,13 @@ from vidlm.domain import Role
 _LOOKING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _REVIEWERS: Final = (
+    "GET /queue",
+    "GET /queue/events",
+    "GET /review/{item_id}",
+    "GET /review/{item_id}/data",
+    "POST /queue/views",
+    "POST /queue/views/{view_id}/remove",
+    "POST /review/start",
     "GET /v1/review/items",
     "GET /v1/review/items/{item_id}",
     "GET /v1/review/me/exposure",
@@ -26,6 +33,8 @@ _REVIEWERS: Final = (
     "POST /v1/review/decisions/{decision_id}/undo",
 )
 _LEADS: Final = (
+    "GET /operations",
+    "GET /quality",
     "GET /v1/banks/{bank}/export",
     "GET /v1/policies/{policy_id}/quality",
     "GET /v1/policies/{policy_id}/threshold-proposals",
@@ -55,8 +64,16 @@ _LEADS: Final = (
     "PATCH /v1/review/settings",
     "POST /v1/videos/{video_id}/appeals",
 )
-_VIEWERS: Final = ("POST /v1/videos/{video_id}/questions",)  # to ask is to look
+_VIEWERS: Final = (
+    "POST /v1/videos/{video_id}/questions",  # to ask is to look
+    "POST /settings/password",
+    "POST /settings/preferences",
+    "POST /settings/sign-out-others",
+    "POST /sign-out",
+)
 _ADMINS: Final = (  # they hold secrets, or what others were told
+    "GET /admin",
+    "GET /audit",
     "GET /v1/webhooks",
     "GET /v1/webhooks/{webhook_id}",
     "GET /v1/webhooks/{webhook_id}/deliveries",

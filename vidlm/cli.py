@@ -180,7 +180,7 @@ def serve() -> None:
 
     def announce(service: launch.Service) -> None:
         toy = settings.model is None
-        screen.announce(service.url, service.api_key, unconfined=sandbox.missing(), toy=toy)
+        screen.announce(service.url, service.api_key, service.first_password, unconfined=sandbox.missing(), toy=toy)
 
     launch.serve(settings, announce)
 

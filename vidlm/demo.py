@@ -84,6 +84,7 @@ def run_demo(settings: Settings, *, stay: bool, json_file: Path | None = None) -
             json_file.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         if stay:
             console.print(Text("\nThe service stays up at ").append(service.url, "bold").append(" (Ctrl-C stops it)."))
+            screen.print_sign_in(service.url, service.first_password)
             console.print(f"Its API is described at {service.url}/openapi.json; a key for it: {key}", soft_wrap=True)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()

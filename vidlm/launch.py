@@ -30,9 +30,11 @@ from sqlmodel import Session
 
 import vidlm
 from vidlm.config import Settings
+from vidlm.domain import Role
 from vidlm.errors import ServiceError, SettingsError
 from vidlm.model.folder import HUB_ID
 from vidlm.operate import BROKER_SOCKET
+from vidlm.people import accounts, passwords
 from vidlm.queue import CONSUME_ORDER, Queue
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import any_key, create_key
@@ -64,6 +66,7 @@ class Service:
         self._cleanup = contextlib.ExitStack()
         self.url = ""
         self.api_key: str | None = None  # set when the first start made one; it can be read nowhere else
+        self.first_password: str | None = None  # the same, of the first person
 
     def start(self) -> None:
         """Migrate, make the first API key, and start every process. Returns at once; see `wait_ready`.
@@ -82,6 +85,7 @@ class Service:
         migrate(self._settings.sql_url)
         listener = self._listen()
         self.api_key = self._first_key()
+        self.first_password = self._first_person()
         redis_url, broker = self._broker()
         environment = child_environment(self._settings, self._data, redis_url)
         python = (sys.executable, "-m")
@@ -160,6 +164,15 @@ class Service:
     def _first_key(self) -> str | None:
         with self._writing() as session:
             return None if any_key(session) else create_key(session, "first")
+
+    def _first_person(self) -> str | None:
+        """Somebody to sign in as, made where there is nobody; returns their password."""
+        with self._writing() as session:
+            if accounts.any_person(session):
+                return None
+            password = passwords.make()
+            accounts.create(session, accounts.FIRST, password, role=Role.ADMIN, restricted=True)
+            return password
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Session]:

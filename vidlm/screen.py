@@ -186,8 +186,8 @@ def print_benchmark(table: dict[str, Any]) -> None:
     print_toy_notice(toy=table["model"]["toy"])
 
 
-def announce(url: str, api_key: str | None, *, unconfined: Sequence[str], toy: bool) -> None:
-    """What `vidlm serve` says once it is ready. A new API key is shown here and never again.
+def announce(url: str, api_key: str | None, password: str | None, *, unconfined: Sequence[str], toy: bool) -> None:
+    """What `vidlm serve` says once it is ready. A new API key, and a first password, are shown here and never again.
 
     `unconfined`: what this machine lacks to confine decoders (`sandbox.missing`).
     """
@@ -195,9 +195,20 @@ def announce(url: str, api_key: str | None, *, unconfined: Sequence[str], toy: b
     console.print(Text("vidlm serves at ").append(url, "bold").append(" (Ctrl-C stops it)."))
     if api_key is not None:
         console.print(Text("API key, shown only this once: ").append(api_key, "bold"), soft_wrap=True)
+    print_sign_in(url, password)
     for line in unconfined:
         console.print(Text(f"Decoders of uploads are less confined here than they could be: {line}.", "yellow"))
     print_toy_notice(toy=toy)
+
+
+def print_sign_in(url: str, password: str | None) -> None:
+    """Where people sign in; with the first person's password, where the service was just begun."""
+    if password is None:
+        line = Text("Sign in at ").append(url, "bold").append(" (another password: vidlm admin reset-password NAME).")
+    else:
+        line = Text("Sign in at ").append(url, "bold").append(" as ").append("admin", "bold")
+        line.append(", password, shown only this once: ").append(password, "bold")
+    out().print(line, soft_wrap=True)
 
 
 def print_toy_notice(*, toy: bool) -> None:

@@ -12,7 +12,7 @@ from sqlmodel import Session
 from api import examples, review_examples
 from api.deps import CallerDep, ServiceDep
 from api.once import OnceDep, respond
-from api.problems import ProblemError, documented, not_found
+from api.problems import documented, not_found
 from api.review_schemas import (
     ClaimIn,
     ClaimOut,
@@ -79,12 +79,12 @@ def get_items(
             queue_id=None if queue is None else _named(tuple(known.values()), queue).id,
             severity=severity,
             mine=mine,
-            after=None if cursor is None else _place(cursor),
+            after=None if cursor is None else listing.place_of(cursor),
         )
         rows = listing.list_items(session, caller, wanted, limit + 1)
         shown = [item_out(caller, item, job, known[item.queue_id]) for item, job in rows[:limit]]
     last = rows[limit - 1][0] if len(rows) > limit else None
-    return ReviewItemPage(items=shown, next_cursor=None if last is None else f"{last.rank}:{last.id}")
+    return ReviewItemPage(items=shown, next_cursor=None if last is None else listing.cursor_of(last))
 
 
 @router.get(
@@ -218,10 +218,3 @@ def _named(lines: Sequence[ReviewQueue], name: str) -> ReviewQueue:
     if found is None:
         raise not_found(f"queue {name!r}")
     return found
-
-
-def _place(cursor: str) -> tuple[int, str]:
-    rank, _, item_id = cursor.partition(":")
-    if not (rank.isascii() and rank.isdigit() and len(rank) < 10 and item_id.startswith("rvi_")):
-        raise ProblemError(422, "invalid_request", "cursor: this is no cursor of ours")
-    return int(rank), item_id

@@ -8,6 +8,7 @@ from sqlalchemy import select, tuple_
 from sqlmodel import Session, col
 
 from vidlm.domain import Severity
+from vidlm.errors import InputError
 from vidlm.moderation.decisions import ItemState, Occasion
 from vidlm.review.items import visible
 from vidlm.store.keys import Caller
@@ -24,6 +25,21 @@ class Wanted:
     severity: Severity | None = None
     mine: bool = False
     after: tuple[int, str] | None = None
+
+
+def cursor_of(last: ReviewItem) -> str:
+    """Where the page after this item begins."""
+    return f"{last.rank}:{last.id}"
+
+
+def place_of(cursor: str) -> tuple[int, str]:
+    """The same as (rank, id). Raises `InputError` for what `cursor_of` never said."""
+    rank, _, item_id = cursor.partition(":")
+    if not (
+        rank.isascii() and rank.isdigit() and len(rank) < 10 and item_id.startswith("rvi_") and item_id.isprintable()
+    ):
+        raise InputError("cursor: this is no cursor of ours", code="invalid_request")
+    return int(rank), item_id
 
 
 def list_items(session: Session, caller: Caller, wanted: Wanted, most: int) -> list[tuple[ReviewItem, Job]]:

@@ -15,6 +15,7 @@ from vidlm.store import (  # noqa: F401  they fill the metadata
     ledger,
     likeness,
     moderation,
+    people,
     review,
     tables,
 )

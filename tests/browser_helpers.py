@@ -1,0 +1,68 @@
+"""What browser tests share: the service they drive, and a page with everything that went wrong in it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from vidlm.client import Client
+from vidlm.config import Settings
+from vidlm.store.engine import Database
+
+PASSWORD = "a-Long-enough-one-7"
+
+
+@dataclass
+class House:
+    """The service, and people of every role in it, all with the same password."""
+
+    url: str
+    client: Client
+    database: Database
+    settings: Settings
+    videos: dict[str, str] = field(default_factory=dict)  # clip name -> id
+    pids: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Tab:
+    """A page, and what went wrong in it. `allowed`: addresses, or parts of messages, that a test expects to fail."""
+
+    page: Page
+    url: str
+    faults: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+
+    def sign_in(self, name: str, then: str = "/") -> Page:
+        self.page.goto(f"{self.url}/sign-in?next={then}")
+        self.page.get_by_label("Name").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(lambda address: "/sign-in" not in address)
+        return self.page
+
+    def go(self, path: str) -> Page:
+        self.page.goto(self.url + path)
+        return self.page
+
+    def check_access(self) -> None:
+        """No serious violation of WCAG 2.2 A and AA that a program can find."""
+        tags = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+        found = Axe().run(self.page, options=tags).response["violations"]
+        serious = [
+            f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert not serious, "\n".join(serious)
+
+
+def wait_ended(client: Client, video_id: str, seconds: float) -> None:
+    """Return once a video's job has ended."""
+    give_up = time.monotonic() + seconds
+    while client.get(f"/v1/videos/{video_id}")["state"] not in ("ready", "rejected", "failed", "cancelled"):
+        assert time.monotonic() < give_up, f"{video_id} is not done after {seconds:.0f} s"
+        time.sleep(0.2)
