@@ -52,7 +52,7 @@ class PageRoute(APIRoute):
             except NotSignedInError:
                 return _to_sign_in(request)
             except (ProblemError, RequestValidationError, VidlmError, SQLAlchemyError) as exc:
-                return _error(request, _told(exc))
+                return await run_in_threadpool(_error, request, _told(exc))
 
         return handle_for_people
 

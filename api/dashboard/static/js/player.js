@@ -13,10 +13,18 @@ export class Player {
     $("unveil").addEventListener("click", () => this.toggle("blur"));
     $("speed").value = String(preferences.speed);
     this.#video.addEventListener("timeupdate", () => {
-      $("clock").textContent = `${clock(this.time)} / ${clock(this.#video.duration || 0)}`;
+      const end = this.#video.duration || 0;
+      $("clock").textContent = `${clock(this.time)} / ${clock(end)}`;
+      if (end && document.activeElement !== $("scrub")) $("scrub").value = String((1000 * this.time) / end);
       onMove(this.time);
     });
     this.#video.addEventListener("loadedmetadata", () => this.#apply());
+    this.#video.addEventListener("click", () => this.playOrPause());
+    for (const kind of ["play", "pause", "emptied"]) {
+      this.#video.addEventListener(kind, () => $("play").classList.toggle("playing", !this.#video.paused));
+    }
+    $("play").addEventListener("click", () => this.playOrPause());
+    $("scrub").addEventListener("input", () => this.seek(($("scrub").value / 1000) * (this.#video.duration || 0)));
     this.#video.addEventListener("volumechange", () => ($("mute").checked = this.#video.muted));
   }
 

@@ -15,7 +15,7 @@ export function drawTimeline(root, data, seek) {
   const head = h("div", { class: "head", hidden: true });
   const peek = h("div", { class: "peek", hidden: true });
   const bands = Object.entries(data.bands).map(([policy, scores]) => band(policy, scores, data, x));
-  root.replaceChildren(ruler(data, duration, x), ...bands, legend(data, bands.length), head, peek);
+  root.replaceChildren(ruler(data, duration, x, Math.max(2, Math.floor(root.clientWidth / 110))), ...bands, legend(data, bands.length), head, peek);
 
   const tracks = [...root.querySelectorAll("svg")];
   const at = (event) => {
@@ -38,11 +38,11 @@ export function drawTimeline(root, data, seek) {
   };
 }
 
-function ruler(data, duration, x) {
-  const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600].find((size) => duration / size <= 8) ?? 7200;
+function ruler(data, duration, x, most) {
+  const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600].find((size) => duration / size <= most) ?? 7200;
   const ticks = [];
   for (let at = 0; at <= duration; at += step) ticks.push(at);
-  const labels = h("div", { class: "row spread quiet clock" }, ticks.slice(0, 1).map(clock), clock(duration));
+  const labels = h("div", { class: "ticks quiet clock" }, ticks.filter((at) => at < 0.94 * duration).map((at) => mark(at, duration)), mark(duration, duration));
   return h(
     "div",
     { class: "ruler" },
@@ -62,6 +62,12 @@ function ruler(data, duration, x) {
       ),
     ),
   );
+}
+
+function mark(at, duration) {
+  const label = h("span", null, clock(at));
+  label.style.insetInlineStart = `${(100 * at) / duration}%`;
+  return label;
 }
 
 function hatch() {
