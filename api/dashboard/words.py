@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = Path(__file__).parent / "words"
-SCRIPTS: Final = "scripts.json"
-"""The texts that scripts say, which pages hand to them."""
+SCRIPTS: Final = "scripts*.json"
+"""The files of texts that scripts say, which pages hand to them."""
 
 
 @cache
@@ -27,8 +27,10 @@ def known(language: str) -> dict[str, str]:
 @cache
 def for_scripts(language: str) -> dict[str, str]:
     """What scripts need of it."""
-    file = FOLDER / language / SCRIPTS
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if language != "en" else {}
+    found: dict[str, str] = {}
+    for file in sorted((FOLDER / language).glob(SCRIPTS)) if language != "en" else ():
+        found |= json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def said(language: str, text: str, **values: object) -> str:
