@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 
 def test_whoever_is_not_signed_in_is_asked_to_and_comes_back(tab: Tab) -> None:
-    tab.go("/library?state=ready")
+    tab.go("/queue?severity=high")
     expect(tab.page).to_have_url(re.compile("/sign-in"))
     tab.check_access()
     tab.allowed.append("401")

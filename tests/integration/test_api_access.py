@@ -129,10 +129,6 @@ def test_every_route_is_for_those_it_is_said_to_be_for(api: Api, role: Role) -> 
             assert refusal(answer) == (403, "forbidden"), (method, path)
 
 
-def test_roles_are_named_for_routes_that_are_there() -> None:
-    assert set(roles.NAMED) <= {f"{method.upper()} {path}" for method, path, _ in operations()}
-
-
 def decided(api: Api, video_id: str) -> dict[str, str]:
     """Rows that come of review."""
     item = api.client.post("/v1/review/claim").json()["item"]
