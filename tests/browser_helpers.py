@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
+from sqlmodel import col, func, select, update
 
 from vidlm.client import Client
 from vidlm.config import Settings
+from vidlm.launch import Service
+from vidlm.moderation.decisions import ItemState
 from vidlm.store.engine import Database
+from vidlm.store.review import ReviewDecision, ReviewItem
+from vidlm.toyworld.files import DemoClip
 
 PASSWORD = "a-Long-enough-one-7"
 
@@ -23,8 +29,31 @@ class House:
     client: Client
     database: Database
     settings: Settings
+    service: Service
+    clips: list[DemoClip] = field(default_factory=list)
     videos: dict[str, str] = field(default_factory=dict)  # clip name -> id
-    pids: dict[str, int] = field(default_factory=dict)
+
+    def waiting(self) -> int:
+        """Items that wait for anybody."""
+        with self.database.read() as session:
+            query = select(func.count()).where(ReviewItem.state == ItemState.WAITING.value)
+            return session.exec(query).one()
+
+    def refill(self, least: int) -> None:
+        """See to it that so many items wait: what nobody decided is given back, then clips are sent once more."""
+        with self.database.write() as session:
+            held = update(ReviewItem).where(col(ReviewItem.state) == ItemState.CLAIMED.value)
+            session.exec(held.values(claimed_until=datetime(2020, 1, 1, tzinfo=UTC)))
+        while self.waiting() < least:
+            sent = [str(self.client.upload(clip.path)["id"]) for clip in self.clips]
+            for video_id in sent:
+                wait_ended(self.client, video_id, 240)
+
+    def decisions(self, item_id: str) -> list[ReviewDecision]:
+        """What was decided about an item."""
+        with self.database.read() as session:
+            query = select(ReviewDecision).where(ReviewDecision.item_id == item_id)
+            return list(session.exec(query.order_by(col(ReviewDecision.id))).all())
 
 
 @dataclass

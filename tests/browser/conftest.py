@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One service for all tests of this process. Tests leave it usable; items are refilled by `refill`."""
     data = tmp_path_factory.mktemp("house")
-    settings = Settings(data=data, port=0, workers=1)
+    settings = Settings(data=data, port=0, workers=1, reuse_results=True)
     with Service(settings) as service:
         service.wait_ready(90)
         assert service.api_key is not None
@@ -48,9 +48,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             accounts.set_password(session, first, PASSWORD, actor="cli")
             for role in (Role.VIEWER, Role.REVIEWER, Role.LEAD):
                 accounts.create(session, role.value, PASSWORD, role=role)
-        found = House(service.url, client, database, settings, pids=service.pids())
-        clips = demo_clips(data / "clips", lambda *_: None)
-        found.videos = {clip.name: str(client.upload(clip.path)["id"]) for clip in clips}
+        found = House(service.url, client, database, settings, service)
+        found.clips = demo_clips(data / "clips", lambda *_: None)
+        found.videos = {clip.name: str(client.upload(clip.path)["id"]) for clip in found.clips}
         for video_id in found.videos.values():
             wait_ended(client, video_id, 240)
         yield found

@@ -20,7 +20,6 @@ from api.problems import ProblemError, not_found
 from api.review_schemas import ExposureOut, ReviewItemOut
 from api.review_views import exposure_out, item_out
 from vidlm.domain import Severity
-from vidlm.errors import ConflictError
 from vidlm.moderation.decisions import ItemState
 from vidlm.people import accounts, views
 from vidlm.review import items, listing, queues, serving
@@ -111,11 +110,7 @@ def start(person: PersonDep, service: ServiceDep, queue: Annotated[str, Form(max
         chosen = [line for line in lines if not queue or line.name == queue]
         if not chosen:
             raise not_found("queue")
-        held = _held(session, person.caller)
-        try:
-            item = held[0] if held else serving.next_item(session, person.caller, chosen)
-        except ConflictError:
-            item = None
+        item = _held(session, person.caller) or serving.next_item(session, person.caller, chosen)
         where = f"/review/{item.id}" if item is not None else "/queue?nothing=1"
     return RedirectResponse(where + (f"?queue={queue}" if queue and item is not None else ""), 303)
 
@@ -206,6 +201,12 @@ def _line(queue: ReviewQueue, waits: queues.Waiting | None, caller: Caller) -> L
     )
 
 
-def _held(session: Session, caller: Caller) -> list[ReviewItem]:
-    found = listing.list_items(session, caller, listing.Wanted(state=ItemState.CLAIMED, mine=True), items.MOST_HELD)
-    return [item for item, _ in found]
+def _held(session: Session, caller: Caller) -> ReviewItem | None:
+    """What the caller took before and nobody else took since, theirs for a while again."""
+    mine = listing.Wanted(state=ItemState.CLAIMED, mine=True)
+    for found, _ in listing.list_items(session, caller, mine, items.MOST_HELD):
+        item = items.find(session, caller, found.id, locked=True)
+        if item is not None and item.state == ItemState.CLAIMED and item.claimed_by == caller.key_id:
+            items.keep(session, item, caller, item.token)
+            return item
+    return None

@@ -10,6 +10,8 @@ import { Draft } from "./verdict.js";
 import { drawTimeline } from "./timeline.js";
 import { ask, drawCaptions, flagCard, itemHead, pastDecisions, provenance } from "./panels.js";
 
+const STEADY_MS = 350; // nobody has judged a video in that time: it is the second half of a double click
+
 const $ = (id) => document.getElementById(id);
 const given = JSON.parse($("review").textContent);
 const player = new Player(moved);
@@ -148,7 +150,7 @@ function finish() {
 // ---- deciding ----
 
 function decide(outcome, reason) {
-  if (!draft?.data.item.lock) return;
+  if (!draft?.data.item.lock || performance.now() - shownAt < STEADY_MS) return;
   const { body, problem: why } = draft.decide(outcome, reason, $("note").value, (performance.now() - shownAt) / 1000);
   if (why) {
     problem(t(why));
