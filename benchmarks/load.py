@@ -14,19 +14,17 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
 from sqlmodel import col, select
 
 from api.shedding import MOST_UPLOADS
+from benchmarks import filled
 from benchmarks.wire import Answer, Wire, noise
 from tests.faults.ledger import wait_ended
 from tests.faults.world import Crew, World
-from vidlm.domain import PIPELINE_VERSION
-from vidlm.store.tables import DEFAULT_TENANT, Job, Video
+from vidlm.store.tables import Job
 
 SECONDS = 8.0
 UPLOAD_BYTES = 100_000
@@ -77,7 +75,7 @@ async def _all(folder: Path) -> dict[str, Any]:
     with World(folder / "b", None, Crew()) as world:
         figures["upload_100kB"] = await _rate(world, lambda wire: wire.upload(_slow_to_work()), at_once=8)
     with World(folder / "c", None, Crew()) as world:
-        _fill(world)
+        filled.videos(world.database, LISTED)
         wanted = "/v1/videos?verdict=review&verdict=block&limit=50"
         figures["list_of_100000"] = await _rate(world, lambda wire: wire.get(wanted), at_once=4)
     return figures
@@ -187,42 +185,6 @@ async def _overload(world: World) -> dict[str, float]:
 
 def _resident_mb(world: World) -> float:
     return int(Path(f"/proc/{world.pid('api')}/statm").read_text().split()[1]) * 4096 / 1e6
-
-
-def _fill(world: World) -> None:
-    """`LISTED` videos, a tenth of them flagged."""
-    begin = datetime.now(UTC) - timedelta(days=30)
-    for start in range(0, LISTED, 10_000):
-        numbers = range(start, start + 10_000)
-        made = [begin + timedelta(seconds=20 * number) for number in numbers]
-        videos = [
-            {
-                "id": f"vid_{number:028x}",
-                "tenant_id": DEFAULT_TENANT,
-                "filename": f"{number}.mp4",
-                "sha256": f"{number:064x}",
-                "size_bytes": 1,
-                "created_at": at,
-            }
-            for number, at in zip(numbers, made, strict=True)
-        ]
-        jobs = [
-            {
-                "id": f"job_{number:028x}",
-                "tenant_id": DEFAULT_TENANT,
-                "video_id": f"vid_{number:028x}",
-                "pipeline_version": PIPELINE_VERSION,
-                "state": "ready",
-                "verdict_action": "review" if number % 10 == 0 else "allow",
-                "review_state": "pending" if number % 10 == 0 else "none",
-                "created_at": at,
-                "finished_at": at,
-            }
-            for number, at in zip(numbers, made, strict=True)
-        ]
-        with world.database.write() as session:
-            session.connection().execute(insert(Video), videos)
-            session.connection().execute(insert(Job), jobs)
 
 
 if __name__ == "__main__":
