@@ -10,7 +10,7 @@ import io
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Hand out decisions; report what was moderated.", no_args_is_help=True)
 
-Tenant = Annotated[str, typer.Option(help="Whose.")]
+Tenant = Annotated[str | None, typer.Option(help="Whose; the default tenant's when absent.", show_default=False)]
 Output = Annotated[Path | None, typer.Option(help="A file, made when it is whole; else standard output.")]
 From = Annotated[str | None, typer.Option("--from", help="ISO time; then or later.", show_default=False)]
 Until = Annotated[str | None, typer.Option(help="ISO time; before.", show_default=False)]
-
-REPORT_DAYS: Final = 30
 
 
 @app.command()
@@ -35,17 +33,18 @@ def export(
     form: Annotated[str, typer.Option("--format", help="csv or json (a line for each decision).")] = "csv",
     since: From = None,
     until: Until = None,
-    tenant: Tenant = "ten_default",
+    tenant: Tenant = None,
     output: Output = None,
 ) -> None:
     """Write the decisions that count, without those on child safety; the audit keeps that this was done."""
     from vidlm import operate, screen  # noqa: PLC0415
     from vidlm.audit.export import Format  # noqa: PLC0415
     from vidlm.review import exporting  # noqa: PLC0415
+    from vidlm.store.tables import DEFAULT_TENANT  # noqa: PLC0415
 
     if form not in list(Format):
         raise SettingsError(f"--format: known are {', '.join(Format)}")
-    wanted = exporting.Wanted(tenant, time_of("--from", since), time_of("--until", until))
+    wanted = exporting.Wanted(tenant or DEFAULT_TENANT, time_of("--from", since), time_of("--until", until))
     with operate.opened(settings_of_service()) as database:
         if output is None:
             exporting.export(database, sys.stdout, Format(form), wanted, actor=ACTOR)
@@ -59,22 +58,23 @@ def export(
 def report(
     since: From = None,
     until: Until = None,
-    tenant: Tenant = "ten_default",
+    tenant: Tenant = None,
     form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
     output: Output = None,
 ) -> None:
     """What was moderated in a period: volumes, flags by policy, decisions, overturns, times; the last 30 days."""
     from vidlm import board, operate  # noqa: PLC0415
     from vidlm.review import transparency  # noqa: PLC0415
+    from vidlm.store.tables import DEFAULT_TENANT  # noqa: PLC0415
 
     if form not in ("table", "csv", "json"):
         raise SettingsError("--format: known are table, csv, json")
     if form == "table" and output is not None:
         raise SettingsError("--output goes with --format csv or json")
     end = time_of("--until", until) or datetime.now(UTC)
-    begin = time_of("--from", since) or end - timedelta(days=REPORT_DAYS)
+    begin = time_of("--from", since) or end - timedelta(days=transparency.USUAL_DAYS)
     with operate.opened(settings_of_service()) as database, database.read() as session:
-        made = transparency.report(session, tenant, begin, end)
+        made = transparency.report(session, tenant or DEFAULT_TENANT, begin, end)
     if form == "table":
         table = board.columns("", "", "", right=(2,))
         for section, name, value in transparency.flat(made):

@@ -20,7 +20,6 @@ from vidlm.review import exporting, transparency
 
 router = APIRouter(tags=["review"])
 
-REPORT_DAYS: Final = 30
 _MEDIA: Final = {Format.CSV: "text/csv; charset=utf-8", Format.JSON: "application/x-ndjson"}
 _EXPORTED: Final = {
     200: {
@@ -67,7 +66,7 @@ def get_transparency(
 ) -> TransparencyOut:
     """What was moderated in a period, in numbers that may be shown to everybody; the last 30 days."""
     end = _moment(until, "until") or datetime.now(UTC)
-    begin = _moment(since, "since") or end - timedelta(days=REPORT_DAYS)
+    begin = _moment(since, "since") or end - timedelta(days=transparency.USUAL_DAYS)
     if begin >= end:
         raise ProblemError(422, "invalid_request", "since: must be before until")
     with service.database.read() as session:

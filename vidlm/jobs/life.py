@@ -126,17 +126,7 @@ def finished(session: Session, held: Claim, analysis: Analysis) -> None:
     session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=to_document(analysis)))
     _keep_looks(session, job, analysis)
     for flag in analysis.flags:
-        row = FlagRow(
-            tenant_id=job.tenant_id,
-            job_id=job.id,
-            policy_id=flag.policy_id,
-            start_s=flag.start_s,
-            end_s=flag.end_s,
-            score=flag.score,
-            severity=flag.severity.value,
-            action=flag.action.value,
-            second_look=flag.second_look.value if flag.second_look else None,
-        )
+        row = FlagRow.of(job, flag)
         session.add(row)
         events.flag_told(session, job, row)
     events.moved(session, job, JobState.READY)  # the last word: whoever hears it has heard of the flags

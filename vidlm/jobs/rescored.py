@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from vidlm.domain import Action, Flag, Policy, Segment, Verdict
+from vidlm.domain import Action, Policy, Segment, Verdict
 from vidlm.jobs import events
 from vidlm.moderation.additions import Additions, Known, additions, strengthened
 from vidlm.moderation.decisions import ReviewState
@@ -93,26 +93,13 @@ def _segments(session: Session, job: Job, backfill: Backfill) -> list[Segment]:
 
 def _add(session: Session, job: Job, backfill: Backfill, added: Additions, rows: Mapping[str, FlagRow]) -> None:
     for flag in added.new:
-        row = _flag_row(job, flag)
+        row = FlagRow.of(job, flag)
         row.backfill_id = backfill.id
         session.add(row)
         events.flag_told(session, job, row)
     for flag_id, flag in added.raised:
         row = rows[flag_id]
         row.action, row.score, row.backfill_id = flag.action.value, max(row.score, flag.score), backfill.id
-
-
-def _flag_row(job: Job, flag: Flag) -> FlagRow:
-    return FlagRow(
-        tenant_id=job.tenant_id,
-        job_id=job.id,
-        policy_id=flag.policy_id,
-        start_s=flag.start_s,
-        end_s=flag.end_s,
-        score=flag.score,
-        severity=flag.severity.value,
-        action=flag.action.value,
-    )
 
 
 def _strengthen(session: Session, job: Job, backfill: Backfill, verdict: Verdict, actor: str) -> None:

@@ -18,7 +18,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
@@ -32,6 +32,9 @@ from vidlm.moderation.decisions import FlagVerdict, Occasion, Outcome, ReviewSta
 from vidlm.review.case import MISSED
 from vidlm.store.review import Appeal, FlagDecision, ReviewDecision, ReviewItem
 from vidlm.store.tables import FlagRow, Job, Video
+
+USUAL_DAYS: Final = 30
+"""A report's, where nobody says since when."""
 
 
 @dataclass(frozen=True, slots=True)

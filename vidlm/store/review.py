@@ -62,7 +62,7 @@ class ReviewItem(SQLModel, table=True):
         CheckConstraint("(occasion = 'golden') = (golden_id IS NOT NULL)", name="golden_known"),
         Index(None, "queue_id", "state", "rank", "id"),
         Index(None, "tenant_id", "state", "rank", "id"),
-        # all that counting what waits needs: a hundred thousand of them in 30 ms
+        # all that counting what waits needs (`./run bench desk`)
         Index(
             "ix_review_item_counts",
             "tenant_id",

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from vidlm.domain import Action, JobState, LookOutcome, Priority, Role, Severity, WorkState
+from vidlm.domain import Action, Flag, JobState, LookOutcome, Priority, Role, Severity, WorkState
 from vidlm.moderation.decisions import ReviewState
 from vidlm.store.columns import CleanText, UtcDateTime, new_id, utc_now
 
@@ -241,6 +241,21 @@ class FlagRow(SQLModel, table=True):
     action: str
     second_look: str | None = None
     backfill_id: str | None = None  # the backfill that made it or made it stronger; None: the analysis
+
+    @classmethod
+    def of(cls, job: Job, flag: Flag) -> FlagRow:
+        """The row of a flag in the job's video, not added yet."""
+        return cls(
+            tenant_id=job.tenant_id,
+            job_id=job.id,
+            policy_id=flag.policy_id,
+            start_s=flag.start_s,
+            end_s=flag.end_s,
+            score=flag.score,
+            severity=flag.severity.value,
+            action=flag.action.value,
+            second_look=flag.second_look.value if flag.second_look else None,
+        )
 
 
 class SecondLookRow(SQLModel, table=True):
