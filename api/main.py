@@ -46,6 +46,7 @@ from vidlm.config import Settings, load_settings
 from vidlm.jobs.forecast import Forecast
 from vidlm.moderation.policies import load_policies
 from vidlm.queue import connect
+from vidlm.room import Meter
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
 
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.forecast = Forecast()
     app.state.followers = Followers(parts.database, app.state.forecast)
     app.state.watch = Watch()
+    app.state.meter = Meter(settings)
     problems.install(app)
     access.install(app, otherwise=problems.on_http)
     for part in ROUTES:

@@ -35,6 +35,10 @@ _REVIEWERS: Final = (
 _LEADS: Final = (
     "GET /operations",
     "GET /quality",
+    "GET /quality/golden",
+    "GET /quality/policies",
+    "GET /quality/report",
+    "GET /quality/rules",
     "GET /v1/banks/{bank}/export",
     "GET /v1/policies/{policy_id}/quality",
     "GET /v1/policies/{policy_id}/threshold-proposals",

@@ -21,9 +21,9 @@ from typing import Final
 from vidlm.config import Settings
 from vidlm.errors import CheckpointError, ServiceError, SettingsError
 from vidlm.model.folder import HUB_ID, TEXT_FILES, WEIGHT_FILES, read_json
+from vidlm.operate import LEAST_FREE_BYTES
 from vidlm.video import sandbox
 
-LEAST_FREE_BYTES: Final = 1024**3
 _WORKERS_NEED: Final = ("torch", "transformers", "decord2", "av", "imageio-ffmpeg")
 _ALL_NEED: Final = ("vidlm", "numpy", "fastapi", "sqlalchemy", "celery", "redis")
 _FFMPEG_S: Final = 20.0

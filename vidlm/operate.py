@@ -36,6 +36,8 @@ AWAY: Final = (OperationalError, InterfaceError, PoolTimeoutError)
 BEHIND_S: Final = 60.0
 """A relay sends what is owed within a second; so long after that there is none, or it cannot send."""
 _MEASURE_S: Final = 2.0
+LEAST_FREE_BYTES: Final = 1024**3
+"""With less room than that, uploads are refused soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +98,15 @@ def behind(session: Session) -> int:
     return session.exec(select(func.count()).select_from(Outbox).where(*owed)).one()
 
 
-def measure(folder: Path) -> Disk | None:
-    """How full the disk is and how much of it is ours; None where the folder is not on this machine."""
+def measure(folder: Path, within_s: float = _MEASURE_S) -> Disk | None:
+    """How full the disk is and how much of it is ours, as far as that can be counted within so many seconds; None where
+    the folder is not on this machine."""
     folder = folder.resolve()
     try:
         room = shutil.disk_usage(folder)
     except OSError:
         return None
-    used_bytes, until_s = 0, time.monotonic() + _MEASURE_S
+    used_bytes, until_s = 0, time.monotonic() + within_s
     for place, _, names in os.walk(folder):
         for name in names:
             try:

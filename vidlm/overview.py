@@ -12,7 +12,7 @@ from typing import Final
 
 import redis
 from redis.exceptions import RedisError
-from sqlalchemy import exists, func
+from sqlalchemy import ColumnElement, exists, func
 from sqlmodel import Session, col, select
 
 from vidlm.domain import JobState, WorkState
@@ -54,6 +54,7 @@ class Running:
 
     task: Task
     target_id: str
+    tenant_id: str
     video_id: str
     worker: str | None
     for_s: float | None
@@ -78,7 +79,7 @@ class WorkerLine:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Jobs that ended alike within `LATELY_S`."""
+    """Jobs that ended alike lately."""
 
     state: str
     code: str
@@ -110,8 +111,14 @@ class Overview:
     disk: Disk | None
 
 
-def survey(database: Database, broker: redis.Redis | None, disk: Disk | None) -> Overview:
-    """Everything at once. Raises SQLAlchemy's errors while the database is away."""
+def survey(
+    database: Database, broker: redis.Redis | None, disk: Disk | None, *, tenant_id: str | None = None
+) -> Overview:
+    """Everything at once. Raises SQLAlchemy's errors while the database is away.
+
+    `tenant_id`: for somebody of that tenant, who sees its jobs, units at work, failures and webhooks alone. Queues,
+    workers and the disk are everybody's.
+    """
     lengths = {queue: _length(broker, queue) for queue in CONSUME_ORDER}
     with database.read() as session:
         now = clock(session)
@@ -122,12 +129,12 @@ def survey(database: Database, broker: redis.Redis | None, disk: Disk | None) ->
             at=now,
             database=session.get_bind().dialect.name,
             broker=None if broker is None else None not in lengths.values(),
-            jobs=_jobs(session),
+            jobs=_jobs(session, tenant_id),
             queues=_queues(session, now, running, workers, lengths),
-            running=running,
+            running=tuple(unit for unit in running if tenant_id in (None, unit.tenant_id)),
             workers=workers,
-            failures=_failures(session, now),
-            webhooks=_webhooks(session, now),
+            failures=failures(session, now, tenant_id=tenant_id),
+            webhooks=_webhooks(session, now, tenant_id),
             disk=disk,
         )
 
@@ -139,8 +146,9 @@ def _length(broker: redis.Redis | None, queue: Queue) -> int | None:
         return None
 
 
-def _jobs(session: Session) -> dict[str, int]:
-    counted = dict(session.exec(select(Job.state, func.count()).group_by(Job.state)).all())
+def _jobs(session: Session, tenant_id: str | None) -> dict[str, int]:
+    query = select(Job.state, func.count()).where(*_of(Job.tenant_id, tenant_id))
+    counted = dict(session.exec(query.group_by(Job.state)).all())
     return {state.value: counted[state.value] for state in JobState if state.value in counted}
 
 
@@ -186,6 +194,7 @@ def _running(session: Session, now: datetime, workers: Sequence[Worker]) -> tupl
             line = Running(
                 task=task,
                 target_id=unit.id,
+                tenant_id=unit.tenant_id,
                 video_id=_video_of(session, unit, job),
                 worker=f"{worker.host}:{worker.pid}" if worker else None,
                 for_s=(now - worker.task_since).total_seconds() if worker and worker.task_since else None,
@@ -225,9 +234,12 @@ def _worker_line(row: Worker, now: datetime) -> WorkerLine:
     )
 
 
-def _failures(session: Session, now: datetime) -> tuple[Failures, ...]:
-    since = now - timedelta(seconds=LATELY_S)
-    ended = (col(Job.state).in_(_ENDS), col(Job.finished_at) >= since)
+def failures(
+    session: Session, now: datetime, *, lately_s: float = LATELY_S, tenant_id: str | None = None
+) -> tuple[Failures, ...]:
+    """Jobs that ended badly within so many seconds, the most frequent end first."""
+    since = now - timedelta(seconds=lately_s)
+    ended = (col(Job.state).in_(_ENDS), col(Job.finished_at) >= since, *_of(Job.tenant_id, tenant_id))
     rows = session.exec(
         select(Job.state, Job.error_code, func.count(), func.max(Job.finished_at))
         .where(*ended)
@@ -239,10 +251,15 @@ def _failures(session: Session, now: datetime) -> tuple[Failures, ...]:
     )
 
 
-def _webhooks(session: Session, now: datetime) -> Webhooks:
+def _webhooks(session: Session, now: datetime, tenant_id: str | None) -> Webhooks:
     since = now - timedelta(seconds=LATELY_S)
     lately = exists().where(col(DeliveryAttempt.delivery_id) == col(Delivery.id), col(DeliveryAttempt.at) >= since)
-    count = select(func.count()).select_from(Delivery)
+    count = select(func.count()).select_from(Delivery).where(*_of(Delivery.tenant_id, tenant_id))
     still = col(Delivery.state).in_((WorkState.WAITING.value, WorkState.RUNNING.value))
     given_up = col(Delivery.state) == WorkState.FAILED.value
     return Webhooks(session.exec(count.where(still)).one(), session.exec(count.where(given_up, lately)).one())
+
+
+def _of(column: str, tenant_id: str | None) -> list[ColumnElement[bool]]:
+    """That a row is the tenant's, if it is asked for."""
+    return [] if tenant_id is None else [col(column) == tenant_id]

@@ -6,6 +6,6 @@ something while a page is open goes through the API's own routes, by scripts in 
 
 from typing import Final
 
-from api.dashboard.pages import queue, review, settings, sign_in, static
+from api.dashboard.pages import golden, operations, quality, queue, report, review, rules, settings, sign_in, static
 
-PAGES: Final = (sign_in, queue, review, settings, static)
+PAGES: Final = (sign_in, queue, review, quality, golden, rules, report, operations, settings, static)

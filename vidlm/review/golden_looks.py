@@ -6,11 +6,12 @@ Restricted videos, decisions that were undone and those that settle nothing (som
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlmodel import Session, col
 
 from vidlm.moderation.agreement import GoldenRecord, golden_record
@@ -91,6 +92,27 @@ def records(session: Session, tenant_id: str, window: Window = ALWAYS) -> dict[s
     for actor, said, right in session.execute(query).all():
         by_actor.setdefault(actor, []).append((said == Outcome.REMOVE, right == Outcome.REMOVE))
     return {actor: golden_record(*np.asarray(pairs).T) for actor, pairs in by_actor.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What reviewers said of one golden item: how many decided, and how many of them as is right."""
+
+    looks: int
+    right: int
+
+
+def tried(session: Session, tenant_id: str, answers: Sequence[str], window: Window = ALWAYS) -> dict[str, Tried]:
+    """By golden answer, of these; one that nobody decided about is not there."""
+    is_right = case((col(ReviewDecision.outcome) == col(GoldenAnswer.outcome), 1), else_=0)
+    query = (
+        select(col(GoldenAnswer.id), func.count(), func.sum(is_right))
+        .join(ReviewItem, col(ReviewItem.golden_id) == col(GoldenAnswer.id))
+        .join(ReviewDecision, col(ReviewDecision.item_id) == col(ReviewItem.id))
+        .where(col(GoldenAnswer.id).in_(answers), *_golden(tenant_id, window))
+        .group_by(col(GoldenAnswer.id))
+    )
+    return {answer: Tried(looks, right) for answer, looks, right in session.execute(query).all()}
 
 
 def _golden(tenant_id: str, window: Window) -> list[ColumnElement[bool]]:

@@ -112,10 +112,37 @@ def question_of(policy: Policy) -> str:
     return hashlib.sha256("\0".join(getattr(policy, name) for name in ASKED).encode()).hexdigest()
 
 
-def judged(session: Session, tenant_id: str, policy: Policy, own: Policy | None, window: Window = ALWAYS) -> Judged:
-    """All that counts of a policy in force. `own`: the policy of this id in the service's own set, if it has one."""
-    videos = filed(session, tenant_id, window)
-    last_of = standing(session, tenant_id)
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What is the same for all policies: videos as they were filed in a window, and the last decision of each job."""
+
+    videos: Sequence[Filed]
+    last_of: Mapping[str, Last]
+
+    @property
+    def sampled(self) -> bool:
+        """Whether anybody was asked to look at cleared videos: without that, nobody knows what is missed."""
+        return any(row.occasion == Occasion.SAMPLED for row in self.videos)
+
+
+def library(session: Session, tenant_id: str, window: Window = ALWAYS) -> Library:
+    """To be read once where several policies are asked about."""
+    return Library(filed(session, tenant_id, window), standing(session, tenant_id))
+
+
+def judged(
+    session: Session,
+    tenant_id: str,
+    policy: Policy,
+    own: Policy | None,
+    window: Window = ALWAYS,
+    *,
+    of: Library | None = None,
+) -> Judged:
+    """All that counts of a policy in force. `own`: the policy of this id in the service's own set, if it has one; `of`:
+    the library of this window, where it was read before."""
+    read = of or library(session, tenant_id, window)
+    videos, last_of = read.videos, read.last_of
     asked = _asked(session, tenant_id, policy, own)
     settled = [(row, last_of[row.job_id]) for row in videos if row.job_id in last_of]
     same = [(row, last) for row, last in settled if last.policy_set_id in asked]
