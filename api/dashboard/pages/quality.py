@@ -69,6 +69,11 @@ class QualityPage:
     breaks: int
     budget_minutes: float
 
+    @property
+    def exposed(self) -> tuple[PersonLine, ...]:
+        """Who looked at anything."""
+        return tuple(one for one in self.people if one.load and (one.load.minutes or one.load.today.minutes))
+
 
 @dataclass(frozen=True, slots=True)
 class PoliciesPart:
