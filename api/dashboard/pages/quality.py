@@ -77,8 +77,8 @@ class QualityPage:
 
 @dataclass(frozen=True, slots=True)
 class PoliciesPart:
-    """The policies in force: those of which anything is `told`, and the others. `sampled`: cleared videos were looked at
-    in this time; `false_alarms`: of quiet days."""
+    """The policies in force: those of which anything is `told`, and the others. `sampled`: cleared videos were looked
+    at in this time; `false_alarms`: of quiet days."""
 
     days: Days
     enough: int

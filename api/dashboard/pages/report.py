@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
@@ -18,6 +18,9 @@ from vidlm.review import transparency
 from vidlm.review.transparency import Report
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix="/quality/report")
+
+_LAST: Final = date.max - timedelta(days=1)
+"""The last day that has one after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ def get_report(
 ) -> Response:
     """The report of these days; of the last 30, unless told."""
     today = datetime.now(UTC).date()
-    end = last or max(today, first or today)
-    period = Period(first or _before(end, REPORT_DAYS - 1), min(end, date.max - timedelta(days=1)))
+    end = min(last or max(today, first or today), _LAST)
+    period = Period(min(first or _before(end, REPORT_DAYS - 1), _LAST), end)
     caller = person.caller
     with service.database.read() as session:
         made = None
