@@ -122,7 +122,7 @@ def test_another_period_by_keyboard_stands_in_the_address(tab: Tab) -> None:
 
 def test_where_policies_cannot_be_read_that_is_said_in_their_place(tab: Tab) -> None:
     page = tab.sign_in("lead")
-    tab.allowed += ["ERR_FAILED", "htmx:sendError"]
+    tab.allowed += ["ERR_FAILED", "htmx:sendError", "htmx:afterRequest"]
     page.route("**/quality/policies*", lambda route: route.abort())
     tab.go("/quality")
     expect(page.locator("#policies [role=alert]")).to_contain_text("could not be read")

@@ -35,8 +35,14 @@ function check(root) {
   const fields = [...root.querySelectorAll("input[id], select[id]")];
   for (const field of fields) mark(field, wrongWith(field));
   const wrong = fields.find((field) => field.getAttribute("aria-invalid") === "true");
-  wrong?.focus();
+  if (wrong) show(wrong);
   return !wrong;
+}
+
+/** The focus, and what is said below the field, in sight. */
+function show(field) {
+  field.focus({ preventScroll: true });
+  field.closest(".tight").scrollIntoView({ block: "nearest" });
 }
 
 /** "score_from and score_to: ..." and "body.rule.share: ..." name their field first. */
@@ -50,7 +56,7 @@ function refuse(root, refusal, place) {
   const field = fieldOf(root, refusal.message);
   if (field) {
     mark(field, refusal.message);
-    field.focus();
+    show(field);
   } else {
     place.textContent = refusal.message;
     place.hidden = false;
@@ -84,7 +90,7 @@ function fill(queue) {
   form.reset();
   const rule = queue?.rule ?? {};
   form.elements.name.readOnly = queue !== null;
-  if (queue) for (const name of ["name", "title", "needs_role", "opinions"]) form.elements[name].value = queue[name];
+  if (queue) for (const name of ["name", "title", "position", "needs_role", "opinions"]) form.elements[name].value = queue[name];
   for (const name of ["score_from", "score_to"]) form.elements[name].value = rule[name] ?? "";
   form.elements.share.value = rule.share === undefined ? "" : round(100 * rule.share);
   form.elements.languages.value = (rule.languages ?? []).join(", ");
