@@ -138,7 +138,8 @@ def test_hostile_words_of_people_stay_words(tab: Tab, house: House, hostile: lis
     assert made["title"] == PAYLOADS[0]
     draft = house.client.post("/v1/policy-sets", {"name": PAYLOADS[8]})
     page = tab.sign_in("admin")
-    for path in ("/queue", "/queue?queue=hostile", "/quality", "/policies", "/audit", "/admin", "/settings"):
+    ours = ("/quality", "/quality/golden", "/quality/rules")
+    for path in ("/queue", "/queue?queue=hostile", *ours, "/policies", "/audit", "/admin", "/settings"):
         tab.go(path)
         check(page, path)
     key = {"Authorization": f"Bearer {house.client.key}"}

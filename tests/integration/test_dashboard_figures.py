@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import httpx
 import numpy as np
 import pytest
 from conftest import Api
@@ -15,12 +12,12 @@ from jobs_helpers import accepted
 from review_helpers import OWN, analysed, decide, flag, must_claim, person
 from simulated_review import POLICY, World, reviewed
 from sqlmodel import Session, col, select, update
+from test_dashboard_access import browser
 
 from vidlm import overview, throughput
 from vidlm.domain import JobState, Priority, Role
 from vidlm.jobs.intake import Wishes
 from vidlm.moderation.decisions import Outcome
-from vidlm.people import accounts
 from vidlm.queue import Queue
 from vidlm.review import golden, workload
 from vidlm.review.by_policy import policy_lines
@@ -32,7 +29,6 @@ from vidlm.store.ledger import Outbox
 from vidlm.store.review import ReviewItem
 from vidlm.store.tables import DEFAULT_TENANT, Job, Tenant
 
-PASSWORD = "a-Long-enough-one-7"
 PAGES = ("/quality", "/quality/policies", "/quality/golden", "/quality/rules", "/quality/report", "/operations")
 HOSTILE = "<script>alert(1)</script>{{7*7}}"
 
@@ -182,21 +178,11 @@ def test_golden_items_say_how_often_they_were_got_right(database: Database) -> N
         assert tried(session, DEFAULT_TENANT, []) == {}
 
 
-@contextmanager
-def signed_in(api: Api, role: Role, *, restricted: bool = False) -> Iterator[httpx.Client]:
-    """Somebody of that role with a browser."""
-    with api.database.write() as session:
-        accounts.create(session, role.value, PASSWORD, role=role, restricted=restricted)
-    with httpx.Client(base_url=api.url, timeout=60, headers={"Sec-Fetch-Site": "same-origin"}) as client:
-        assert client.post("/sign-in", data={"name": role.value, "password": PASSWORD}).status_code == 303
-        yield client
-
-
 def test_the_pages_are_leads(api: Api) -> None:
     for role in (Role.VIEWER, Role.REVIEWER):
-        with signed_in(api, role) as client:
+        with browser(api, role) as client:
             assert [client.get(page).status_code for page in PAGES] == [403] * len(PAGES)
-    with signed_in(api, Role.LEAD) as lead:
+    with browser(api, Role.LEAD) as lead:
         assert [lead.get(page).status_code for page in PAGES] == [200] * len(PAGES)
         assert [lead.get("/quality", params={"days": days}).status_code for days in (7, 30, 90, 8)] == [200] * 3 + [422]
         backwards = lead.get("/quality/report", params={"first": "2026-02-01", "last": "2026-01-01"})
@@ -207,7 +193,7 @@ def test_the_pages_are_leads(api: Api) -> None:
 
 def test_words_of_people_and_files_are_text(api: Api) -> None:
     job = analysed(api.database, flag(), wishes=Wishes(filename=HOSTILE))
-    with signed_in(api, Role.LEAD) as lead:
+    with browser(api, Role.LEAD) as lead:
         queue = {"name": "ours", "title": HOSTILE, "rule": {"languages": [HOSTILE]}}
         assert lead.post("/v1/review/queues", json=queue).status_code == 201
         before = lead.get("/quality/golden", params={"video": job.video_id}).text
@@ -223,7 +209,7 @@ def test_a_video_becomes_golden_with_what_was_decided_last(api: Api) -> None:
     secret = analysed(api.database, flag("child_safety.suspected_exploitation"))
     unready = accepted(api.database)
     decide(api.database, person("ann"), must_claim(api.database, person("ann")), Outcome.REMOVE)
-    with signed_in(api, Role.LEAD) as lead:
+    with browser(api, Role.LEAD) as lead:
 
         def asked(video_id: str) -> str:
             return lead.get("/quality/golden", params={"video": video_id}).text
@@ -234,6 +220,6 @@ def test_a_video_becomes_golden_with_what_was_decided_last(api: Api) -> None:
         assert "There is no such video" in asked("vid_nothing")
         assert "There is no such video" in asked(secret.video_id)
         assert "not ready yet" in asked(unready.video_id)
-    with signed_in(api, Role.ADMIN, restricted=True) as admin:
+    with browser(api, Role.ADMIN, restricted=True) as admin:
         assert secret.video_id in admin.get("/quality/golden", params={"video": secret.video_id}).text
         assert 'id="add"' in admin.get("/quality/golden", params={"video": secret.video_id}).text

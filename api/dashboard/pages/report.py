@@ -12,7 +12,6 @@ from fastapi import APIRouter, Query, Response
 from api.dashboard import rendering
 from api.dashboard.access import PageRoute, PersonDep
 from api.deps import ServiceDep
-from api.routes.reports import REPORT_DAYS
 from vidlm.policy import policy_sets
 from vidlm.review import transparency
 from vidlm.review.transparency import Report
@@ -62,7 +61,7 @@ def get_report(
     """The report of these days; of the last 30, unless told."""
     today = datetime.now(UTC).date()
     end = min(last or max(today, first or today), _LAST)
-    period = Period(min(first or _before(end, REPORT_DAYS - 1), _LAST), end)
+    period = Period(min(first or _before(end, transparency.USUAL_DAYS - 1), _LAST), end)
     caller = person.caller
     with service.database.read() as session:
         made = None
