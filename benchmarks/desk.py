@@ -29,7 +29,8 @@ from typing import Any, Final
 
 import httpx
 from playwright.sync_api import Page, sync_playwright
-from review_helpers import analysed, flag
+from ready_rows import ready
+from review_helpers import flag
 from sqlmodel import Session
 
 from benchmarks import filled
@@ -107,7 +108,7 @@ def at_the_desk(data: Path, decisions: int, kept: int) -> dict[str, Any]:
         figures = _timed(page, decisions)
         figures["payload_kb"] = round(loaded_kb, 1)
         for _ in range(kept + 5):
-            analysed(house.database, flag())
+            ready(house.database, flag())
         figures["heap_mb"] = _heap(page, kept)
         browser.close()
         house.database.close()

@@ -41,10 +41,13 @@ def add_golden(
             video = None if "\0" in asked.video_id else find_video(session, caller.tenant_id, asked.video_id)
             if video is None or video.deleted_at is not None:
                 raise not_found("video")
+            job = job_of(session, video.id, lock=True)
+            if not golden.may_see(session, caller, job):
+                raise not_found("video")
             answer = golden.add(
                 session,
                 caller,
-                job_of(session, video.id, lock=True),
+                job,
                 outcome=asked.outcome,
                 violated=asked.violated,
                 note=asked.note,

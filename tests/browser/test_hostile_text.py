@@ -11,13 +11,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from browser_helpers import House, Tab
+from jobs_helpers import analysis
 from playwright.sync_api import Page
-from review_helpers import analysed, flag
-from sqlalchemy.orm.attributes import flag_modified
-from sqlmodel import select
+from ready_rows import ready
+from review_helpers import flag
 
+from vidlm.domain import to_document
 from vidlm.store.review import ReviewItem
-from vidlm.store.tables import AnalysisRow, Job, Question, Video
+from vidlm.store.tables import Question
 
 RUN = "window.pwned=1"
 PAYLOADS = [
@@ -67,31 +68,23 @@ PAYLOADS = [
 
 def planted(house: House, payload: str) -> tuple[str, str]:
     """(video, review item) with the payload in every text that comes from outside."""
-    job = analysed(house.database, flag())
+    found = to_document(analysis())
+    found["summary"] = {
+        "text": payload,
+        "chapters": [{"start_s": 0.0, "end_s": 1.0, "title": payload}],
+        "highlights": [],
+    }
+    found["verdict"] = {"action": "review", "reason": payload}
+    found["segments"] = [segment | {"caption": payload} for segment in found["segments"]]
+    found["provenance"] = found["provenance"] | {"model_id": payload}
+    item_id = ready(house.database, flag(), text=payload, document=found)
     with house.database.write() as session:
-        video = session.get_one(Video, job.video_id)
-        video.filename = video.client_id = payload
-        row = session.get_one(Job, job.id)
-        row.verdict_reason = payload
-        stored = session.get_one(AnalysisRow, job.id)
-        found = dict(stored.document)
-        found["summary"] = {
-            "text": payload,
-            "chapters": [{"start_s": 0.0, "end_s": 1.0, "title": payload}],
-            "highlights": [],
-        }
-        found["verdict"] = {"action": "review", "reason": payload}
-        found["segments"] = [segment | {"caption": payload} for segment in found["segments"]]
-        found["provenance"] = found["provenance"] | {"model_id": payload}
-        stored.document = found
-        flag_modified(stored, "document")
-        asked = Question(tenant_id=job.tenant_id, video_id=job.video_id, text=payload, state="done")
+        item = session.get_one(ReviewItem, item_id)
+        item.state, item.decided_at = "decided", item.created_at  # nobody is given it
+        asked = Question(tenant_id=item.tenant_id, video_id=item.video_id, text=payload, state="done")
         asked.answer = {"question": payload, "text": payload, "confidence": 0.5, "abstained": False, "evidence": []}
-        session.add(asked)
-        item = session.exec(select(ReviewItem).where(ReviewItem.video_id == job.video_id)).one()
-        item.state, item.decided_at = "decided", item.created_at  # nobody else is given it
-        session.add(item)
-    return job.video_id, item.id
+        session.add_all([item, asked])
+        return item.video_id, item_id
 
 
 def check(page: Page, where: str) -> None:
@@ -134,7 +127,9 @@ def test_hostile_words_of_people_stay_words(tab: Tab, house: House, hostile: lis
         house.client.post(
             "/v1/review/golden", {"video_id": video_id, "outcome": "approve", "violated": [], "note": payload}
         )
-    made = house.client.post("/v1/review/queues", {"name": "hostile", "title": PAYLOADS[0], "rule": {"share": 0.0}})
+    made = house.client.post(
+        "/v1/review/queues", {"name": "hostile", "title": PAYLOADS[0], "rule": {"languages": ["xx"]}}
+    )
     assert made["title"] == PAYLOADS[0]
     draft = house.client.post("/v1/policy-sets", {"name": PAYLOADS[8]})
     page = tab.sign_in("admin")

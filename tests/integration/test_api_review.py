@@ -126,6 +126,13 @@ def test_who_may_not_see_child_safety_does_not(api: Api) -> None:
         assert lead.get("/v1/review/items", params={"state": "claimed"}).json()["items"] == []
         assert decide(may, item, "remove").status_code == 200
         assert lead.get(f"/v1/videos/{job.video_id}/decisions").json()["decisions"] == []
+        golden = {"video_id": job.video_id, "outcome": "remove", "violated": []}
+        assert problem(lead.post("/v1/review/golden", json=golden)) == (404, "not_found")
+    restricted = client_of(api, Role.LEAD, restricted=True)
+    with restricted as may, client_of(api, Role.LEAD) as lead:
+        made = may.post("/v1/review/golden", json=golden).json()
+        assert problem(lead.delete(f"/v1/review/golden/{made['id']}")) == (404, "not_found")
+        assert may.delete(f"/v1/review/golden/{made['id']}").status_code == 204
 
 
 def test_an_owner_appeals_and_hears_what_came_of_it(api: Api) -> None:

@@ -67,9 +67,16 @@ def retire(session: Session, caller: Caller, answer: GoldenAnswer) -> None:
 
 
 def find(session: Session, caller: Caller, golden_id: str) -> GoldenAnswer | None:
-    """One of the tenant's answers, locked."""
+    """One of the tenant's answers that the caller may see, locked."""
     query = select(GoldenAnswer).where(GoldenAnswer.id == golden_id, GoldenAnswer.tenant_id == caller.tenant_id)
+    if not caller.restricted:
+        query = query.where(col(GoldenAnswer.restricted).is_(False))
     return session.exec(query.with_for_update()).first()
+
+
+def may_see(session: Session, caller: Caller, job: Job) -> bool:
+    """Whether the caller may know of the job's video in review."""
+    return caller.restricted or not any(is_restricted(flag.policy_id) for flag in flags_of(session, job.id))
 
 
 def all_of(session: Session, caller: Caller) -> Sequence[GoldenAnswer]:

@@ -79,6 +79,7 @@ export async function call(method, path, body, { headers = {}, signal } = {}) {
   return document_;
 }
 
+document.querySelector("header nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 showTimes();
 setInterval(showTimes, 30_000);
 document.addEventListener("htmx:afterSwap", (event) => showTimes(event.target));
