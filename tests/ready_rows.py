@@ -1,4 +1,4 @@
-"""Videos that are analysed and wait for people, as rows alone: nothing is worked on, so a running service may look on."""
+"""Videos that are analysed and wait for people, as rows alone: a running service finds nothing to work on."""
 
 from __future__ import annotations
 
