@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlmodel import Session
 
@@ -58,11 +59,8 @@ def case_out(session: Session, caller: Caller, item: ReviewItem) -> ReviewCaseOu
     job = session.get_one(Job, item.job_id)
     queue = session.get_one(ReviewQueue, item.queue_id)
     analysis = session.get(AnalysisRow, job.id)  # gone with a deleted video
-    document = {"flags": [], "segments": []} if analysis is None else analysis.document
-    flags = [
-        FlagToReviewOut(**flag.model_dump(), evidence_s=evidence_of(document, flag))
-        for flag in flags_of(session, job.id)
-    ]
+    document = {} if analysis is None else analysis.document
+    flags = flags_out(session, job.id, document)
     here = f"/v1/videos/{item.video_id}"
     return ReviewCaseOut(
         **item_out(caller, item, job, queue).model_dump(),
@@ -71,6 +69,13 @@ def case_out(session: Session, caller: Caller, item: ReviewItem) -> ReviewCaseOu
         flags=flags,
         links={"video": here, "analysis": f"{here}/analysis", "content": f"{here}/content"},
     )
+
+
+def flags_out(session: Session, job_id: str, document: Mapping[str, Any]) -> list[FlagToReviewOut]:
+    """What was flagged in a job's video, in order of time. `document`: its analysis; empty where that is gone."""
+    told = {"flags": [], "segments": []} | dict(document)
+    flags = flags_of(session, job_id)
+    return [FlagToReviewOut(**flag.model_dump(), evidence_s=evidence_of(told, flag)) for flag in flags]
 
 
 def claim_out(session: Session, caller: Caller, item: ReviewItem | None) -> ClaimOut:

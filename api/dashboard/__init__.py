@@ -6,6 +6,18 @@ something while a page is open goes through the API's own routes, by scripts in 
 
 from typing import Final
 
-from api.dashboard.pages import golden, operations, quality, queue, report, review, rules, settings, sign_in, static
+from api.dashboard.pages import (
+    golden,
+    operations,
+    quality,
+    queue,
+    report,
+    review,
+    rules,
+    settings,
+    sign_in,
+    static,
+    video,
+)
 
-PAGES: Final = (sign_in, queue, review, quality, golden, rules, report, operations, settings, static)
+PAGES: Final = (sign_in, queue, review, video, quality, golden, rules, report, operations, settings, static)

@@ -100,7 +100,7 @@ def rank_of(severity: Severity, score: float) -> int:
 
 def made(session: Session, job: Job, facts: routing.Facts, queue: ReviewQueue, occasion: Occasion) -> ReviewItem:
     """An item that is not added yet. What is restricted waits where those who may can see it, whatever else it is."""
-    restricted = any(routing.is_restricted(flag.policy_id) for flag in facts.flags) or _looks_restricted(session, job)
+    restricted = is_restricted(session, job)
     if restricted:
         queue = queues.named(queues.all_of(session, job.tenant_id), routing.RESTRICTED)
     severity, score = _worst(facts.flags)
@@ -127,6 +127,12 @@ def _unfiled() -> tuple[ColumnElement[bool], ...]:
         col(Job.review_state) == literal_column(f"'{ReviewState.NONE.value}'"),
         col(Job.verdict_action) != literal_column(f"'{Action.ALLOW.value}'"),
     )
+
+
+def is_restricted(session: Session, job: Job) -> bool:
+    """Whether only people with the grant may see the video: by what was flagged in it, or by what it was known as."""
+    flagged = session.exec(select(FlagRow.policy_id).where(FlagRow.job_id == job.id).distinct()).all()
+    return any(map(routing.is_restricted, flagged)) or _looks_restricted(session, job)
 
 
 def _looks_restricted(session: Session, job: Job) -> bool:

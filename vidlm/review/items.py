@@ -112,6 +112,17 @@ def find(session: Session, caller: Caller, item_id: str, *, locked: bool = False
     return item
 
 
+def open_of(session: Session, caller: Caller, video_id: str) -> ReviewItem | None:
+    """What waits to be decided about a video, or is being decided, as far as the caller may see it."""
+    query = select(ReviewItem).where(
+        ReviewItem.video_id == video_id,
+        col(ReviewItem.state).in_((ItemState.WAITING.value, ItemState.CLAIMED.value)),
+        ReviewItem.occasion != Occasion.GOLDEN.value,
+        *visible(caller),
+    )
+    return session.exec(query).first()
+
+
 def visible(caller: Caller) -> list[ColumnElement[bool]]:
     """What the caller may see."""
     mine = [

@@ -104,6 +104,12 @@ def find_question(session: Session, tenant_id: str, question_id: str) -> Questio
     return session.exec(select(Question).where(Question.id == question_id, Question.tenant_id == tenant_id)).first()
 
 
+def questions_of(session: Session, tenant_id: str, video_id: str, most: int) -> Sequence[Question]:
+    """The last `most` questions about one of the tenant's videos, newest first."""
+    query = select(Question).where(Question.video_id == video_id, Question.tenant_id == tenant_id)
+    return session.exec(query.order_by(col(Question.created_at).desc(), col(Question.id).desc()).limit(most)).all()
+
+
 def find_conversation(
     session: Session, tenant_id: str, video_id: str, conversation_id: str
 ) -> list[tuple[str, WorkState]]:

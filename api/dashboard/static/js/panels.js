@@ -19,16 +19,10 @@ function scoreBar(score, policy) {
   return bar;
 }
 
-/** One flag: what, when, how sure, the policy's words, and what the reviewer says about it. */
+/** One flag: what, when, how sure, the policy's words, and with `onJudge` what the reviewer says about it. */
 export function flagCard(flag, data, draft, { current, onChoose, onJudge }) {
   const policy = data.policies[flag.policy_id];
-  const said = draft.flags.get(flag.id);
-  const pressed = (verdict) => String(said?.verdict === verdict);
   const look = data.looks.find((one) => one.policy_id === flag.policy_id && one.start_s >= flag.start_s && one.end_s <= flag.end_s + 0.01);
-  const judge = (value) => (event) => (event.stopPropagation(), onJudge(flag, value));
-  const others = Object.entries(data.policies).filter(([id]) => id !== flag.policy_id);
-  const right = h("select", { "aria-label": t("The right policy") }, h("option", { value: "" }, t("Another policy…")), others.map(([id, one]) => h("option", { value: id, selected: said?.policy_id === id }, one.title)));
-  right.addEventListener("change", () => right.value && onJudge(flag, { verdict: "wrong_policy", policy_id: right.value }));
   return h(
     "li",
     { class: `card flag tight ${flag.severity}`, "aria-current": String(current), "data-flag": flag.id, onclick: (event) => !event.target.closest("button, select, summary") && onChoose(flag) },
@@ -36,13 +30,24 @@ export function flagCard(flag, data, draft, { current, onChoose, onJudge }) {
     h("div", { class: "row close spread quiet" }, h("button", { type: "button", class: "small plain clock", onclick: () => onChoose(flag) }, `${clock(flag.start_s)} – ${clock(flag.end_s)}`), h("span", null, `${flag.score.toFixed(2)} · ${word(flag.action)}${look ? ` · ${t("looked at twice: {outcome}", { outcome: word(look.outcome) })}` : ""}`)),
     scoreBar(flag.score, policy),
     policy && h("details", { class: "policy-text", open: current }, h("summary", null, t("What the policy says")), h("dl", null, h("dt", null, t("Blocked")), h("dd", null, policy.blocked), h("dt", null, t("Allowed")), h("dd", null, policy.allowed || "–"))),
-    h(
-      "div",
-      { class: "row close wrap verdict-of" },
-      h("button", { type: "button", class: "small", "aria-pressed": pressed("confirm"), onclick: judge({ verdict: "confirm" }) }, t("Right"), " ", h("kbd", null, "y")),
-      h("button", { type: "button", class: "small", "aria-pressed": pressed("reject"), onclick: judge({ verdict: "reject", reason: "not_there" }) }, t("Wrong"), " ", h("kbd", null, "x")),
-      right,
-    ),
+    onJudge && judging(flag, data, draft, onJudge),
+  );
+}
+
+/** Right, wrong, or another policy's. */
+function judging(flag, data, draft, onJudge) {
+  const said = draft.flags.get(flag.id);
+  const pressed = (verdict) => String(said?.verdict === verdict);
+  const judge = (value) => (event) => (event.stopPropagation(), onJudge(flag, value));
+  const others = Object.entries(data.policies).filter(([id]) => id !== flag.policy_id);
+  const right = h("select", { "aria-label": t("The right policy") }, h("option", { value: "" }, t("Another policy…")), others.map(([id, one]) => h("option", { value: id, selected: said?.policy_id === id }, one.title)));
+  right.addEventListener("change", () => right.value && onJudge(flag, { verdict: "wrong_policy", policy_id: right.value }));
+  return h(
+    "div",
+    { class: "row close wrap verdict-of" },
+    h("button", { type: "button", class: "small", "aria-pressed": pressed("confirm"), onclick: judge({ verdict: "confirm" }) }, t("Right"), " ", h("kbd", null, "y")),
+    h("button", { type: "button", class: "small", "aria-pressed": pressed("reject"), onclick: judge({ verdict: "reject", reason: "not_there" }) }, t("Wrong"), " ", h("kbd", null, "x")),
+    right,
   );
 }
 
@@ -76,27 +81,53 @@ export function drawCaptions(root, data, seek) {
   };
 }
 
-/** Asks the clip, and puts the answer with its times on top. */
+/** Asks the clip, and puts the answer with its times on top. Returns the conversation it belongs to. */
 export async function ask(root, videoId, question, conversation, seek) {
-  const row = h("li", { class: "tight" }, h("strong", null, question), h("span", { class: "quiet" }, t("Looking…")));
+  const row = questionRow(question);
   root.prepend(row);
-  let found = await call("POST", `/v1/videos/${videoId}/questions`, { question, conversation_id: conversation }, { headers: { Prefer: "wait=25" } });
-  while (found.state === "queued" || found.state === "answering") found = await call("GET", `/v1/questions/${found.id}`, undefined, { headers: { Prefer: "wait=25" } });
-  if (!found.answer) row.lastChild.textContent = t("There is no answer: {why}", { why: found.error?.code ?? found.state });
-  else {
-    const { answer } = found;
-    row.lastChild.replaceWith(
-      h("p", null, answer.text, " ", h("span", { class: "quiet" }, answer.abstained ? t("not found in this clip") : t("{n} % sure", { n: Math.round(100 * answer.confidence) }))),
-      h("p", { class: "row close wrap" }, answer.evidence.map((one) => h("button", { type: "button", class: "small clock", onclick: () => seek(one.start_s) }, `${clock(one.start_s)} – ${clock(one.end_s)}`))),
-    );
+  try {
+    const asked = await call("POST", `/v1/videos/${videoId}/questions`, { question, conversation_id: conversation }, { headers: { Prefer: "wait=25" } });
+    const found = await answered(asked);
+    showAnswer(row, found, seek);
+    return found.conversation_id;
+  } catch (refusal) {
+    row.remove();
+    throw refusal;
   }
-  return found.conversation_id ?? found.answer?.conversation_id ?? null;
+}
+
+/** A question whose answer is still looked for. */
+export const questionRow = (question) => h("li", { class: "tight" }, h("strong", null, question), h("span", { class: "quiet" }, t("Looking…")));
+
+/** The question once it has ended. */
+export async function answered(question) {
+  let found = question;
+  while (found.state === "queued" || found.state === "answering") found = await call("GET", `/v1/questions/${found.id}`, undefined, { headers: { Prefer: "wait=25" } });
+  return found;
+}
+
+/** Puts the answer in the place of the waiting. */
+export function showAnswer(row, found, seek) {
+  const { answer } = found;
+  if (!answer) return void (row.lastChild.textContent = t("There is no answer: {why}", { why: found.error?.code ?? found.state }));
+  row.lastChild.replaceWith(
+    h("p", null, answer.text, " ", h("span", { class: "quiet" }, answer.abstained ? t("not found in this clip") : t("{n} % sure", { n: Math.round(100 * answer.confidence) }))),
+    h("p", { class: "row close wrap" }, answer.evidence.map((one) => h("button", { type: "button", class: "small clock", onclick: () => seek(one.start_s) }, `${clock(one.start_s)} – ${clock(one.end_s)}`))),
+  );
 }
 
 /** What was decided about this video before, and about videos that are its like. */
 export function pastDecisions(data) {
+  const title = (id) => data.policies[id]?.title ?? id;
+  const about = (flag) => h("li", null, `${title(flag.policy_id)}, ${clock(flag.start_s)} – ${clock(flag.end_s)}: ${word(flag.verdict)}${flag.right_policy_id ? ` → ${title(flag.right_policy_id)}` : ""}`);
   const rows = data.history.map((one) =>
-    h("li", { class: "tight" }, h("span", null, h("strong", null, word(one.outcome)), ` · ${data.names[one.actor] ?? t("a program")} · `, h("time", { datetime: one.created_at }), one.undone_at && ` · ${t("undone")}`), one.note && h("p", { class: "quiet" }, one.note)),
+    h(
+      "li",
+      { class: one.undone_at ? "tight undone" : "tight" },
+      h("span", null, h("strong", null, word(one.outcome)), ` · ${data.names[one.actor] ?? t("a program")} · `, h("time", { datetime: one.created_at }), one.undone_at && [` · ${t("undone")} `, h("time", { datetime: one.undone_at })]),
+      one.note && h("p", { class: "quiet" }, one.note),
+      one.flags.length > 0 && h("ul", { class: "quiet" }, one.flags.map(about)),
+    ),
   );
   const like = data.known.map((one) =>
     h("li", null, `${one.bank === "known_bad" ? t("Like a video that was removed") : t("Like a video that was approved")}, ${clock(one.start_s)} – ${clock(one.end_s)}`, one.exact ? ` (${t("the same file")})` : ` (${Math.round(100 * one.similarity)} %)`, one.known_video_id && [" ", h("a", { href: `/videos/${one.known_video_id}` }, t("open"))]),

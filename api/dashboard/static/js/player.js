@@ -1,4 +1,4 @@
-// The video, veiled until somebody asks to see it plainly. Every new video is veiled again.
+// The video, veiled until somebody asks to see it plainly. Every new video is veiled again, unless it was cleared.
 import { clock, preferences } from "./page.js";
 
 const $ = (id) => document.getElementById(id);
@@ -32,9 +32,9 @@ export class Player {
     return this.#video.currentTime;
   }
 
-  /** Another video, at its first flag. */
-  show(data) {
-    for (const name of ["blur", "grey", "mute"]) $(name).checked = preferences[name];
+  /** Another video, at `at` seconds. One that was cleared need not be veiled; sound is as its viewer likes it. */
+  show(data, at = 0, veiled = true) {
+    for (const name of ["blur", "grey", "mute"]) $(name).checked = preferences[name] && (veiled || name === "mute");
     this.#apply();
     this.#video.hidden = !data.preview;
     $("no-video").hidden = data.preview;
@@ -45,8 +45,7 @@ export class Player {
     }
     this.#video.poster = `/v1/videos/${data.video.id}/poster`;
     this.#video.src = `/v1/videos/${data.video.id}/preview`;
-    const first = data.item.flags[0];
-    this.#video.addEventListener("loadedmetadata", () => this.seek(first ? Math.max(0, first.start_s) : 0), { once: true });
+    this.#video.addEventListener("loadedmetadata", () => this.seek(at), { once: true });
   }
 
   seek(seconds) {

@@ -2,10 +2,12 @@
 //
 //   claim ahead -> [next]      show -> [current] --decide--> outbox -> the service
 //                     '-----------------^                       (written down before it is sent)
-import { call, clock, preferences, Refusal, showTimes, t, toast } from "./page.js";
+import { call, clock, Refusal, showTimes, t, toast } from "./page.js";
 import { h } from "./dom.js";
+import { listen, playing } from "./keys.js";
 import { Outbox } from "./outbox.js";
 import { Player } from "./player.js";
+import { openTab } from "./tabs.js";
 import { Draft } from "./verdict.js";
 import { drawTimeline } from "./timeline.js";
 import { ask, drawCaptions, flagCard, itemHead, pastDecisions, provenance } from "./panels.js";
@@ -29,7 +31,7 @@ let lockTimer = null;
 
 function show(data) {
   draft = new Draft(data);
-  flagAt = data.item.flags.length ? 0 : -1;
+  flagAt = data.flags.length ? 0 : -1;
   conversation = null;
   shownAt = performance.now();
   $("desk").hidden = false;
@@ -43,26 +45,26 @@ function show(data) {
   $("past").replaceChildren(pastDecisions(data));
   $("why").replaceChildren(...provenance(data));
   $("missed").elements.policy.replaceChildren(...Object.entries(data.policies).map(([id, policy]) => h("option", { value: id }, policy.title)));
-  player.show(data);
+  player.show(data, data.flags[0]?.start_s);
   timeline = drawTimeline($("timeline"), data, (seconds) => player.seek(seconds));
   markCaption = drawCaptions($("captions"), data, (seconds) => player.seek(seconds));
   drawFlags();
   drawMissed();
-  moved(data.item.flags[0]?.start_s ?? 0);
+  moved(data.flags[0]?.start_s ?? 0);
   showTimes($("past"));
   for (const button of $("verdicts").querySelectorAll("[data-outcome]")) button.disabled = !data.item.lock;
   if (!data.item.lock) problem(t("Somebody else is at this, or it is decided: you can only look."));
   history.replaceState(null, "", `/review/${data.item.id}${given.queue ? `?queue=${given.queue}` : ""}`);
-  document.title = `${data.policies[data.item.flags[0]?.policy_id]?.title ?? t("Review")} · vidlm`;
+  document.title = `${data.policies[data.flags[0]?.policy_id]?.title ?? t("Review")} · vidlm`;
   $("main").focus({ preventScroll: true });
   watchLock();
 }
 
 function drawFlags() {
   const { data } = draft;
-  const options = (index) => ({ current: index === flagAt, onChoose: (flag) => choose(data.item.flags.indexOf(flag)), onJudge: judge });
-  $("flags").replaceChildren(...data.item.flags.map((flag, index) => flagCard(flag, data, draft, options(index))));
-  timeline?.mark(data.item.flags[flagAt]?.id);
+  const options = (index) => ({ current: index === flagAt, onChoose: (flag) => choose(data.flags.indexOf(flag)), onJudge: judge });
+  $("flags").replaceChildren(...data.flags.map((flag, index) => flagCard(flag, data, draft, options(index))));
+  timeline?.mark(data.flags[flagAt]?.id);
 }
 
 function drawMissed() {
@@ -78,7 +80,7 @@ function moved(seconds) {
 }
 
 function choose(index) {
-  const { flags } = draft.data.item;
+  const { flags } = draft.data;
   if (!flags.length) return;
   flagAt = (index + flags.length) % flags.length;
   player.seek(flags[flagAt].evidence_s[0] ?? flags[flagAt].start_s);
@@ -272,29 +274,10 @@ $("ask").addEventListener("submit", async (event) => {
   try {
     conversation = await ask($("answers"), data.video.id, question, conversation, (seconds) => player.seek(seconds));
   } catch (refusal) {
+    field.value = question;
     toast(refusal.message, "bad");
   }
 });
-
-const tabs = [...document.querySelectorAll("[role=tab]")];
-function openTab(tab) {
-  for (const one of tabs) {
-    one.setAttribute("aria-selected", String(one === tab));
-    one.tabIndex = one === tab ? 0 : -1;
-    $(one.getAttribute("aria-controls")).hidden = one !== tab;
-  }
-}
-for (const tab of tabs) {
-  tab.addEventListener("click", () => openTab(tab));
-  tab.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const to = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
-    openTab(to);
-    to.focus();
-    event.stopPropagation();
-  });
-}
 
 // ---- by keyboard ----
 
@@ -311,33 +294,17 @@ const ACTS = {
   s: skip,
   n: () => choose(flagAt + 1),
   p: () => choose(flagAt - 1),
-  y: () => flagAt >= 0 && judge(draft.data.item.flags[flagAt], { verdict: "confirm" }),
-  x: () => flagAt >= 0 && judge(draft.data.item.flags[flagAt], { verdict: "reject", reason: "not_there" }),
-  j: () => player.skip(-2),
-  k: () => player.playOrPause(),
-  l: () => player.skip(2),
-  ",": () => player.skip(-0.1),
-  ".": () => player.skip(0.1),
-  b: () => player.toggle("blur"),
-  g: () => player.toggle("grey"),
-  m: () => player.toggle("mute"),
+  y: () => flagAt >= 0 && judge(draft.data.flags[flagAt], { verdict: "confirm" }),
+  x: () => flagAt >= 0 && judge(draft.data.flags[flagAt], { verdict: "reject", reason: "not_there" }),
+  ...playing(player),
   "[": () => (($("missed-box").open = true), ($("missed").elements.start.value = time())),
   "]": () => (($("missed-box").open = true), ($("missed").elements.end.value = time())),
-  q: () => (openTab($("tab-ask")), $("ask").elements.question.focus()),
+  q: () => (openTab("tab-ask"), $("ask").elements.question.focus()),
   t: () => $("note").focus(),
   "?": () => $("keys").showModal(),
 };
 
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target.closest("input:not([type=checkbox]), textarea, select");
-  if (typing && event.key === "Escape") typing.blur();
-  if (typing || !preferences.shortcuts || document.querySelector("dialog[open]") || event.repeat && !",.jl".includes(event.key)) return;
-  const act = ACTS[event.key];
-  if (!act || (!draft && event.key !== "u")) return;
-  event.preventDefault();
-  act();
-});
+listen(ACTS, (key) => draft || key === "u");
 
 // what was taken ahead goes back into the line when its taker leaves
 addEventListener("pagehide", () => {

@@ -82,7 +82,7 @@ const line = (kind, at, from) => s("line", { class: kind, x1: at, x2: at, y1: fr
 
 function band(policy, scores, data, x) {
   const known = data.policies[policy];
-  const flags = data.item.flags.filter((flag) => flag.policy_id === policy);
+  const flags = data.flags.filter((flag) => flag.policy_id === policy);
   const y = (score) => HIGH * (1 - score);
   let path = "", under = "";
   scores.forEach((score, index) => {
@@ -116,6 +116,7 @@ function legend(data, bands) {
   if (!bands) said.push(t("No policy came near its threshold."));
   else said.push(t("Dashed: thresholds for review and for blocking. Ticks: the frames a flag rests on."));
   if (data.gaps.length) said.push(t("Hatched: nobody looked there."));
+  if (data.told_until_s) said.push(t("Scores and captions are shown until {time}; the downloads hold all.", { time: clock(data.told_until_s) }));
   return h("p", { class: "legend" }, said.map((text) => h("span", null, text)));
 }
 
@@ -123,7 +124,8 @@ function showPeek(peek, root, event, seconds, data) {
   const own = root.getBoundingClientRect();
   const shown = data.thumbnails;
   const number = shown ? Math.min(shown.count - 1, Math.round(seconds / shown.interval_s)) : null;
-  const veil = `${preferences.blur ? "veiled-blur " : ""}${preferences.grey ? "veiled-grey" : ""}`;
+  const veiled = data.veiled !== false; // as the video is
+  const veil = `${veiled && preferences.blur ? "veiled-blur " : ""}${veiled && preferences.grey ? "veiled-grey" : ""}`;
   if (peek.dataset.number !== String(number)) {
     peek.dataset.number = String(number);
     const picture = shown && shown.count > 0 && h("span", { class: "picture" }, h("img", { class: veil, alt: "", src: `/v1/videos/${data.video.id}/thumbnails/${number}` }));

@@ -21,7 +21,7 @@ export class Draft {
    */
   decide(outcome, reason, note, watchedS) {
     const flags = [];
-    for (const flag of this.data.item.flags) {
+    for (const flag of this.data.flags) {
       const said = this.flags.get(flag.id);
       if (said) flags.push({ flag_id: flag.id, ...said });
       else if (outcome === "approve") flags.push({ flag_id: flag.id, verdict: "reject", reason });
