@@ -101,6 +101,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": False}  # what scripts draw has an order
     made.filters |= {"clock": clock_text, "iso": iso, "percent": percent, "bytes": bytes_text, "words": spaced}
     made.globals |= {"asset": asset, "script_words": words.for_scripts}
     return made

@@ -8,6 +8,7 @@ Knows a video's events (`vidlm.jobs.events`) and nothing of what they led to.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,15 +48,15 @@ def steps_of(session: Session, video_id: str) -> tuple[Step, ...]:
 def steps(events: Sequence[Event]) -> tuple[Step, ...]:
     """The same of events in the order of what happened; those that are about no state are passed over."""
     told = [event for event in events if event.kind.startswith(_KIND)]
-    ends = [*(event.at for event in told[1:]), None]
+    lasted = [seconds(one.at, after.at) for one, after in itertools.pairwise(told)]
     return tuple(
         Step(
             state=JobState(event.kind.removeprefix(_KIND)),
             at=event.at,
-            lasted_s=None if end is None else seconds(event.at, end),
+            lasted_s=lasted_s,
             error_code=event.document.get("error_code"),
         )
-        for event, end in zip(told, ends, strict=True)
+        for event, lasted_s in zip(told, [*lasted, None], strict=False)
     )
 
 

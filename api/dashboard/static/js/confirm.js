@@ -1,8 +1,7 @@
 // What is done for good is asked about once more: every button with data-act opens the dialog that says what follows.
-import { call } from "./page.js";
+import { call, newKey } from "./page.js";
 
 const $ = (id) => document.getElementById(id);
-const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 let wanted = null; // { method, path, key }
 
 document.addEventListener("click", (event) => {

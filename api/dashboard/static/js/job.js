@@ -7,6 +7,7 @@ import "./confirm.js";
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const ENDS = ["ready", "rejected", "failed", "cancelled", "expired", "deleted"];
+const AGAIN_MS = 5000; // where there is no stream, the page is asked for anew
 const STAGES = ["queued", "preparing", "analyzing", "finishing"];
 
 if (data.preview) {
@@ -22,6 +23,7 @@ function follow() {
   const stream = new EventSource(`/v1/videos/${data.video.id}/events?last_event_id=${data.told}`);
   stream.addEventListener("progress", (event) => show(JSON.parse(event.data)));
   for (const state of [...STAGES, ...ENDS]) stream.addEventListener(`video.${state}`, () => came(state, stream));
+  stream.addEventListener("error", () => stream.readyState === EventSource.CLOSED && setTimeout(() => location.reload(), AGAIN_MS));
   addEventListener("pagehide", () => stream.close());
 }
 
@@ -49,5 +51,6 @@ function came(state, stream) {
   const shows = state === "analyzing" && !data.preview; // now there is something to play
   if (!ended && !shows) return mark(state);
   stream.close();
-  location.reload();
+  if ($("video") && !$("video").paused) $("filled").hidden = false; // nobody is torn out of what they look at
+  else location.reload();
 }

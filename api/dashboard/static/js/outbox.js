@@ -1,12 +1,10 @@
 // Decisions on their way: written down in the browser before they are sent, sent until the service has taken or refused
 // them, and taken once however often they are sent (each has its own idempotency key).
-import { call, Refusal } from "./page.js";
+import { call, newKey, Refusal } from "./page.js";
 
 const STORE = "vidlm.outbox";
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000, 15000];
 
-// not randomUUID: browsers only offer that over https
-const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const read = () => {
   try {
     return JSON.parse(localStorage.getItem(STORE) ?? "[]");

@@ -48,6 +48,9 @@ export function toast(text, kind = "") {
   return node;
 }
 
+/** An idempotency key: what is sent again under it is done once. Not randomUUID: browsers only offer that over https. */
+export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** What the API refused, or why it could not be reached (`status` 0). */
 export class Refusal extends Error {
   constructor(status, code, detail) {

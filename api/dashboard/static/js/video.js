@@ -1,5 +1,5 @@
 // A video's own page: every time that is written somewhere is a place to jump to.
-import { call, showTimes, t, toast } from "./page.js";
+import { call, newKey, showTimes, t, toast } from "./page.js";
 import { h } from "./dom.js";
 import { listen, playing } from "./keys.js";
 import { Player } from "./player.js";
@@ -89,10 +89,11 @@ $("ask")?.addEventListener("submit", async (event) => {
 // ---- appeals ----
 
 $("appeal")?.addEventListener("click", () => $("appeal-box").showModal());
+const appealKey = newKey(); // however often it is sent, it is one appeal
 $("appeal-form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    await call("POST", `/v1/videos/${data.video.id}/appeals`, { note: event.target.elements.note.value });
+    await call("POST", `/v1/videos/${data.video.id}/appeals`, { note: event.target.elements.note.value }, { headers: { "Idempotency-Key": appealKey } });
     location.reload();
   } catch (refusal) {
     $("appeal-problem").textContent = refusal.message;
