@@ -283,6 +283,7 @@ def test_deleting_is_asked_about_and_then_done(tab: Tab, house: House) -> None:
     more.click()
     page.get_by_role("button", name="Delete").click()
     expect(page.locator("#confirm")).to_contain_text("removed for good")
+    in_both_themes(tab, tab.check_access)
     page.get_by_role("button", name="Not now").click()
     assert house.client.get(f"/v1/videos/{video_id}")["state"] == "ready"
     more.click()
@@ -344,3 +345,10 @@ def test_it_fits_on_narrow_screens(tab: Tab, house: House, width: int) -> None:
     expect(page.locator("#flags li").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     tab.check_access()
+    page.context.clear_cookies()
+    page = tab.sign_in("admin", f"/videos/{house.videos['minute']}")
+    page.locator("summary", has_text="More").click()
+    box = page.get_by_role("button", name="Delete").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
