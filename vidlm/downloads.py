@@ -31,9 +31,9 @@ def webvtt(segments: Sequence[Segment]) -> str:
     """
     cues = []
     for segment in segments:
-        text, start, end = cue_text(segment.caption), timestamp(segment.start_s), timestamp(segment.end_s)
-        if text and start < end:
-            cues.append(f"{start} --> {end}\n{text}\n")
+        text = cue_text(segment.caption)
+        if text and milliseconds(segment.start_s) < milliseconds(segment.end_s):
+            cues.append(f"{timestamp(segment.start_s)} --> {timestamp(segment.end_s)}\n{text}\n")
     return "\n".join(["WEBVTT\n", *cues])
 
 
@@ -43,11 +43,14 @@ def cue_text(text: str) -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """3723.4 -> "01:02:03.400". Hours have two digits at least, so that below 100 h times sort as their texts do."""
-    whole_ms = round(1000 * seconds)
-    hours, rest_ms = divmod(whole_ms, 3_600_000)
+    """3723.4 -> "01:02:03.400". Hours have two digits at least, as the specification wants them."""
+    hours, rest_ms = divmod(milliseconds(seconds), 3_600_000)
     minutes, rest_ms = divmod(rest_ms, 60_000)
     return f"{hours:02}:{minutes:02}:{rest_ms // 1000:02}.{rest_ms % 1000:03}"
+
+
+def milliseconds(seconds: float) -> int:
+    return round(1000 * seconds)
 
 
 def segments_csv(segments: Sequence[Segment], policies: Sequence[str]) -> str:
