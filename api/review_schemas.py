@@ -93,6 +93,9 @@ class ClaimIn(BaseModel):
     """What to take from; without queues, from all that you may work on, in their order."""
 
     queues: list[QueueName] = Field(default_factory=list, max_length=MAX_QUEUES)
+    without: list[Annotated[str, StringConstraints(max_length=64)]] = Field(
+        default_factory=list, max_length=200, description="Items not to be given: what you put back."
+    )
 
 
 class ClaimOut(BaseModel):

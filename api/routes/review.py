@@ -208,7 +208,7 @@ def item_of(session: Session, caller: Caller, item_id: str, *, locked: bool = Fa
 def _next(session: Session, caller: Caller, asked: ClaimIn) -> ClaimOut:
     lines = queues.all_of(session, caller.tenant_id)
     chosen = [_named(lines, name) for name in asked.queues] or lines
-    item = serving.next_item(session, caller, chosen)
+    item = serving.next_item(session, caller, chosen, without=asked.without)
     session.flush()
     return claim_out(session, caller, item)
 

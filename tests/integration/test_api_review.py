@@ -70,6 +70,10 @@ def test_the_whole_way_of_an_item(api: Api) -> None:
         undone = ann.post(f"/v1/review/decisions/{done['decision']['id']}/undo").json()
         assert (undone["id"], undone["lock"]["token"]) == (item["id"], item["lock"]["token"] + 1)
         assert claim(ann)["id"] == second["id"]
+        ann.post(f"/v1/review/items/{second['id']}/release", json={"token": second["lock"]["token"] + 1})
+        skipping = {"without": [second["id"]]}
+        assert ann.post("/v1/review/claim", json=skipping).json()["item"] is None  # it is left to others
+        assert claim(ann)["id"] == second["id"]
         assert ann.get("/v1/review/me/exposure").json()["break_because"] is None
 
 

@@ -30,13 +30,19 @@ MOST_HELD: Final = 5
 """Items that one person holds at a time: the one looked at, and some that are loaded ahead."""
 
 
-def take(session: Session, caller: Caller, lines: Sequence[ReviewQueue]) -> ReviewItem | None:
-    """Lock the first item that the caller may work on, out of these queues in their order; None where there is none."""
+def take(
+    session: Session, caller: Caller, lines: Sequence[ReviewQueue], *, without: Sequence[str] = ()
+) -> ReviewItem | None:
+    """Lock the first item that the caller may work on, out of these queues in their order; None where there is none.
+
+    `without`: ids of items that are left to others.
+    """
     now = clock(session)
     for queue in lines:
         if not queues.may_work(queue, caller):
             continue
-        found = [row for row in (_first(session, queue, caller, free) for free in _free(now)) if row is not None]
+        wanted = [free if not without else and_(free, col(ReviewItem.id).not_in(without)) for free in _free(now)]
+        found = [row for row in (_first(session, queue, caller, free) for free in wanted) if row is not None]
         if found:
             item = min(found, key=lambda row: (row.rank, row.id))
             lock(session, item, caller, now)

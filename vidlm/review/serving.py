@@ -15,14 +15,16 @@ from vidlm.store.keys import Caller
 from vidlm.store.review import ReviewItem, ReviewLook, ReviewQueue
 
 
-def next_item(session: Session, caller: Caller, lines: Sequence[ReviewQueue] | None = None) -> ReviewItem | None:
+def next_item(
+    session: Session, caller: Caller, lines: Sequence[ReviewQueue] | None = None, *, without: Sequence[str] = ()
+) -> ReviewItem | None:
     """The next item for the caller out of these queues (None: of all), locked for them; None where nothing waits.
 
-    Raises `ConflictError` (`too_many_claims`).
+    `without`: ids of items that they do not want now. Raises `ConflictError` (`too_many_claims`).
     """
     chosen = queues.all_of(session, caller.tenant_id) if lines is None else lines
     items.check_room(session, caller, clock(session))
-    return golden.maybe(session, caller, chosen) or items.take(session, caller, chosen)
+    return golden.maybe(session, caller, chosen) or items.take(session, caller, chosen, without=without)
 
 
 def exposure_of(session: Session, tenant_id: str, actor: str) -> Exposure:

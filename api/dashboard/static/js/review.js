@@ -26,6 +26,7 @@ let timeline = null, markCaption = null, conversation = null;
 let shownAt = 0;
 let lastDecision = null; // { item, id } once the service has it; id is null before
 let lockTimer = null;
+const skipped = new Set(); // ids of items that go to others first
 
 // ---- showing ----
 
@@ -102,7 +103,12 @@ function problem(text) {
 
 /** Takes the next item and all that is shown of it. */
 async function fetchNext() {
-  const claimed = await call("POST", "/v1/review/claim", given.queue ? { queues: [given.queue] } : {});
+  const claim = () => call("POST", "/v1/review/claim", { queues: given.queue ? [given.queue] : [], without: [...skipped].slice(-200) });
+  let claimed = await claim();
+  if (!claimed.item && skipped.size) {
+    skipped.clear(); // all else is done
+    claimed = await claim();
+  }
   const why = claimed.exposure.break_because;
   const said = { budget: t("You have looked at enough for today."), stretch: t("You have been at it for long without a pause."), severe: t("Several hard ones in a row.") };
   $("break").hidden = !why;
@@ -213,6 +219,7 @@ async function skip() {
   if (!draft) return;
   const { data } = draft;
   if (!data.item.lock) return advance();
+  skipped.add(data.item.id);
   draft = null;
   const after = next ?? fetchNext().catch((refusal) => refusal); // taken before this one is back in the line
   next = after;
