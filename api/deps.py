@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
 import redis
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.exc import SQLAlchemyError
 
 from api import browsers
 from api.problems import ProblemError
@@ -16,7 +18,7 @@ from vidlm.config import Settings
 from vidlm.moderation.policies import PolicySet
 from vidlm.store.blobs import BlobStore
 from vidlm.store.engine import Database
-from vidlm.store.keys import Caller, find_caller
+from vidlm.store.keys import Caller, find_caller, is_stale, used
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ def get_caller(
     if credentials is not None:
         with service.database.read() as session:
             caller = find_caller(session, credentials.credentials)
+        if caller is not None and is_stale(caller):
+            _note_use(service.database, caller)
     elif (found := browsers.signed_in(request, service.database)) is not None:
         browsers.check_origin(request)
         caller = found.caller
@@ -71,6 +75,12 @@ def check_role(request: Request, caller: Caller) -> None:
     role = needed(request.method, request.scope["route"].path)
     if not caller.role.covers(role):
         raise ProblemError(403, "forbidden", f"this needs the role {role}; yours is {caller.role}")
+
+
+def _note_use(database: Database, caller: Caller) -> None:
+    """Nobody's request fails because of this: the next one writes it down."""
+    with suppress(SQLAlchemyError), database.write() as session:
+        used(session, caller.key_id)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

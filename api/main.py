@@ -42,6 +42,7 @@ from api.routes import (
     what_if,
 )
 from api.shedding import Shedding
+from vidlm.audit.checks import Checks
 from vidlm.config import Settings, load_settings
 from vidlm.jobs.forecast import Forecast
 from vidlm.moderation.policies import load_policies
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        app.state.checks.close()
         parts.database.close()
 
     app = FastAPI(
@@ -104,6 +106,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.followers = Followers(parts.database, app.state.forecast)
     app.state.watch = Watch()
     app.state.meter = Meter(settings)
+    app.state.checks = Checks(parts.database, settings.audit_anchor)
     problems.install(app)
     access.install(app, otherwise=problems.on_http)
     for part in ROUTES:

@@ -77,7 +77,11 @@ _VIEWERS: Final = (
 )
 _ADMINS: Final = (  # they hold secrets, or what others were told
     "GET /admin",
+    "GET /admin/keys",
+    "GET /admin/people/{person_id}",
+    "GET /admin/webhooks",
     "GET /audit",
+    "GET /audit/verify",
     "GET /v1/webhooks",
     "GET /v1/webhooks/{webhook_id}",
     "GET /v1/webhooks/{webhook_id}/deliveries",

@@ -71,6 +71,13 @@ DELIVERY_AGAIN: Final[dict[str, Any]] = DELIVERY | {
     "error": None,
 }
 
+TESTED: Final[dict[str, Any]] = {
+    "message_id": "tst_019a9f6d2205f60718293041526a",
+    "seconds": 0.021,
+    "status": 204,
+    "error": None,
+}
+
 REPLAY: Final[dict[str, Any]] = {"since": "2026-11-20T00:00:00Z", "undelivered": True}
 
 REPLAYED: Final[dict[str, Any]] = {"deliveries": 17, "next_cursor": None}

@@ -118,6 +118,15 @@ class DeliveryWhole(DeliveryOut):
     tries: list[TryOut] = Field(description="Every attempt that has ended, the first one first.")
 
 
+class TestedOut(BaseModel):
+    """What became of a test: the HTTP status that was answered, or why there was none."""
+
+    message_id: str = Field(description="The `webhook-id` header.")
+    seconds: float
+    status: int | None
+    error: str | None
+
+
 class ReplayIn(BaseModel):
     since: AwareDatetime = Field(description="Events that happened then or later, with its offset from UTC.")
     undelivered: bool = Field(default=False, description="Leave out what has arrived or is on its way.")

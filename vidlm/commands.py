@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from vidlm import admin_commands, audit_commands, review_commands
+from vidlm import admin_commands, audit_commands, key_commands, review_commands
 from vidlm.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(review_commands.app, name="review")
 app.add_typer(admin_commands.app, name="admin")
+app.add_typer(key_commands.app, name="keys")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the document and nothing else.")]
 Ids = Annotated[list[str], typer.Argument(help="Ids of videos or jobs.", show_default=False)]

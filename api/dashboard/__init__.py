@@ -7,8 +7,11 @@ something while a page is open goes through the API's own routes, by scripts in 
 from typing import Final
 
 from api.dashboard.pages import (
+    audit,
     golden,
+    keys,
     operations,
+    people,
     quality,
     queue,
     report,
@@ -18,6 +21,23 @@ from api.dashboard.pages import (
     sign_in,
     static,
     video,
+    webhooks,
 )
 
-PAGES: Final = (sign_in, queue, review, video, quality, golden, rules, report, operations, settings, static)
+PAGES: Final = (
+    sign_in,
+    queue,
+    review,
+    video,
+    quality,
+    golden,
+    rules,
+    report,
+    operations,
+    audit,
+    people,
+    keys,
+    webhooks,
+    settings,
+    static,
+)

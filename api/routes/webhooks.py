@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Response
@@ -16,6 +17,7 @@ from api.problems import ProblemError, documented, not_found
 from api.webhook_schemas import (
     SecretIn,
     SecretOut,
+    TestedOut,
     WebhookChange,
     WebhookCreated,
     WebhookIn,
@@ -26,7 +28,7 @@ from api.webhook_schemas import (
 )
 from api.wishes import checked_url
 from vidlm import outward
-from vidlm.jobs import webhooks
+from vidlm.jobs import deliveries, webhooks
 from vidlm.jobs.idempotency import Reply
 from vidlm.store.hooks import WebhookEndpoint
 from vidlm.store.keys import Caller
@@ -170,6 +172,26 @@ def rotate_webhook(
 
         reply = once(session, given, do)
     return respond(reply)
+
+
+@router.post(
+    "/{webhook_id}/test",
+    response_model=TestedOut,
+    responses=documented({200: examples.shown("What was answered", shown.TESTED)}, 404, 422),
+)
+def try_webhook(webhook_id: WebhookId, service: ServiceDep, caller: CallerDep) -> TestedOut:
+    """Send it a `webhook.test` message now, enabled or not, and say what was answered. Once, and not in the log."""
+    with service.database.write() as session:
+        message = deliveries.trial(session, webhook_of(session, caller, webhook_id), actor=caller.key_id)
+    began_s = time.monotonic()
+    status, error = None, None
+    try:
+        private = service.settings.webhook_private
+        status = outward.post(message.url, message.body, message.headers(time.time()), private=private)
+    except outward.OutwardError as exc:
+        error = exc.code
+    seconds = round(time.monotonic() - began_s, 3)
+    return TestedOut(message_id=message.id, seconds=seconds, status=status, error=error)
 
 
 def _allowed_url(service: Service, raw: str) -> str:

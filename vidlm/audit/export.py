@@ -7,11 +7,13 @@ document would give other bytes.
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import Final, TextIO
 
 from sqlalchemy.exc import IntegrityError
@@ -49,17 +51,31 @@ def export(database: Database, out: TextIO, form: Format, wanted: Wanted, *, act
     Every tenant whose rows may be read finds that in its own audit; written before, so it is in the export, too.
     Raises `InputError` (`unknown_tenant`), `StorageError` (`audit_broken`) where that cannot be written.
     """
+    tenants = note(database, form, wanted, actor=actor)
+    count = -1 if form is Format.CSV else 0  # a CSV's head is no row
+    for line in lines(database, form, wanted, tenants):
+        out.write(line)
+        count += 1
+    return count
+
+
+def note(database: Database, form: Format, wanted: Wanted, *, actor: str) -> list[str]:
+    """Write into the audit who takes what away; whose rows they may read. Raises as `export` does."""
     try:
-        tenants = _note(database, form, wanted, actor)
+        return _note(database, form, wanted, actor)
     except IntegrityError as exc:
         raise StorageError("a chain takes no more rows: `vidlm audit verify` says why", code="audit_broken") from exc
+
+
+def lines(database: Database, form: Format, wanted: Wanted, tenants: Iterable[str]) -> Iterator[str]:
+    """The export of these tenants' rows, a line at a time; a CSV's head comes first."""
     with reading.snapshot(database) as session:
         found = (
             entry
             for tenant_id in tenants
             for entry in reading.entries(session, tenant_id, since=wanted.since, until=wanted.until)
         )
-        return _write_csv(found, out) if form is Format.CSV else _write_json(found, out)
+        yield from _csv(found) if form is Format.CSV else _json(found)
 
 
 def guarded(cell: str) -> str:
@@ -88,16 +104,16 @@ def _note(database: Database, form: Format, wanted: Wanted, actor: str) -> list[
     return tenants
 
 
-def _write_csv(entries: Iterable[Entry], out: TextIO) -> int:
-    writer, count = csv.writer(out), 0
-    writer.writerow(Entry._fields)
-    for count, entry in enumerate(entries, 1):  # noqa: B007
-        writer.writerow([guarded(str(value)) for value in entry])
-    return count
+def _csv(entries: Iterable[Entry]) -> Iterator[str]:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    for cells in chain([Entry._fields], ([guarded(str(value)) for value in entry] for entry in entries)):
+        writer.writerow(cells)
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
 
 
-def _write_json(entries: Iterable[Entry], out: TextIO) -> int:
-    count = 0
-    for count, entry in enumerate(entries, 1):  # noqa: B007
-        out.write(json.dumps(entry._asdict(), default=str) + "\n")
-    return count
+def _json(entries: Iterable[Entry]) -> Iterator[str]:
+    for entry in entries:
+        yield json.dumps(entry._asdict(), default=str) + "\n"

@@ -29,6 +29,11 @@ _TIME_TEXT: Final = {
     "sqlite": "replace(at, ' ', 'T') || 'Z'",
     "postgresql": r"""to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24\:MI\:SS.US"Z"')""",
 }
+COLUMNS: Final = {
+    dialect: ", ".join(f"{at} AS at" if name == "at" else name for name in (*HASHED, "hash"))
+    for dialect, at in _TIME_TEXT.items()
+}
+"""What a SELECT names, by dialect, to have the values of an `Entry`."""
 
 
 class Entry(NamedTuple):
@@ -122,10 +127,9 @@ def _readable(data: bytes) -> str:
 
 @cache
 def _query(dialect: str, since: bool, until: bool) -> TextClause:
-    columns = [f"{_TIME_TEXT[dialect]} AS at" if name == "at" else name for name in (*HASHED, "hash")]
     timed = (" AND at >= :since" if since else "") + (" AND at < :until" if until else "")
     times = [bindparam(name, type_=UtcDateTime) for name, given in (("since", since), ("until", until)) if given]
     return text(
-        f"SELECT {', '.join(columns)} FROM audit WHERE tenant_id = :tenant_id AND (number, id) > (:number, :id){timed}"
+        f"SELECT {COLUMNS[dialect]} FROM audit WHERE tenant_id = :tenant_id AND (number, id) > (:number, :id){timed}"
         " ORDER BY number, id LIMIT :batch"
     ).bindparams(*times)

@@ -28,6 +28,8 @@ from vidlm.jobs import outbox, webhooks
 from vidlm.jobs.claims import WEBHOOK_ATTEMPTS, Claim, claim, hold
 from vidlm.jobs.life import let_go
 from vidlm.queue import Task
+from vidlm.store.chain import audit
+from vidlm.store.columns import new_id
 from vidlm.store.engine import clock
 from vidlm.store.hooks import Delivery, DeliveryAttempt, WebhookEndpoint
 from vidlm.store.ledger import Event, Outbox
@@ -39,6 +41,8 @@ TAKEN_S: Final = 15.0
 """A courier that took a delivery and died before it could claim it is replaced after this."""
 
 GONE: Final = 410
+TRIAL: Final = "webhook.test"
+"""What a message says it is that was asked for to see whether it arrives."""
 RECEIVER: Final = "receiver"
 """The actor where the receiver itself said that it wants no more."""
 
@@ -89,6 +93,15 @@ def payload(event: Event) -> dict[str, Any]:
     return {"type": event.kind, "timestamp": at, "data": data}
 
 
+def trial(session: Session, endpoint: WebhookEndpoint, *, actor: str) -> Message:
+    """A message that tells of nothing, signed as any other: to see whether the address answers."""
+    at = clock(session).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    message_id = new_id("tst")
+    document = {"type": TRIAL, "timestamp": at, "data": {"webhook_id": endpoint.id}}
+    audit(session, tenant_id=endpoint.tenant_id, actor=actor, event="webhook.tested", target_id=endpoint.id)
+    return Message(message_id, endpoint.url, _written(document), endpoint.secret)
+
+
 def next_due(session: Session, room: int, under_way: Mapping[str, int]) -> list[Due]:
     """Up to `room` deliveries that are due, oldest first; none to an address that has `PER_ADDRESS` of them already.
 
@@ -137,8 +150,7 @@ def begin(session: Session, delivery_id: str, *, lease_s: float) -> tuple[Claim,
         delivery.token += 1
         _end(session, delivery, WorkState.CANCELLED)
         return None
-    body = json.dumps(payload(event), sort_keys=True, separators=(",", ":")).encode()
-    return held, Message(event.public_id, delivery.url, body, secret)
+    return held, Message(event.public_id, delivery.url, _written(payload(event)), secret)
 
 
 def delivered(session: Session, held: Claim, *, status: int, seconds: float) -> None:
@@ -178,6 +190,10 @@ def address_of(url: str) -> str:
     """`https://host:port` of a URL, as it is written there."""
     parts = urlsplit(url)
     return url[: len(f"{parts.scheme}://{parts.netloc}")]
+
+
+def _written(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _goes_to(address: str) -> ColumnElement[bool]:

@@ -86,6 +86,15 @@ def attempts_of(session: Session, delivery_id: str) -> Sequence[DeliveryAttempt]
     return session.exec(query.order_by(col(DeliveryAttempt.number))).all()
 
 
+def tries_of(session: Session, delivery_ids: Sequence[str]) -> dict[str, list[DeliveryAttempt]]:
+    """The same of several deliveries, by their ids; one that was not tried yet is not among them."""
+    query = select(DeliveryAttempt).where(col(DeliveryAttempt.delivery_id).in_(delivery_ids))
+    found: dict[str, list[DeliveryAttempt]] = {}
+    for row in session.exec(query.order_by(col(DeliveryAttempt.number))).all():
+        found.setdefault(row.delivery_id, []).append(row)
+    return found
+
+
 def again(session: Session, delivery: Delivery, *, actor: str) -> Delivery:
     """Tell a delivery's event once more, at once, wherever its address is now.
 

@@ -91,6 +91,12 @@ def set_password(session: Session, person: Person, password: str, *, actor: str,
     _audit(session, person, actor, "person.password_set")
 
 
+def sign_out(session: Session, person: Person, *, actor: str) -> None:
+    """Somebody else's doing: every browser of theirs has to sign in again."""
+    sign_out_everywhere(session, person.id)
+    _audit(session, person, actor, "person.signed_out_everywhere")
+
+
 def sign_out_everywhere(session: Session, person_id: str, *, keep: str | None = None) -> None:
     gone = delete(SignIn).where(col(SignIn.person_id) == person_id)
     session.exec(gone if keep is None else gone.where(col(SignIn.secret_sha256) != keep))

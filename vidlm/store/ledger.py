@@ -65,7 +65,12 @@ class Audit(SQLModel, table=True):
     """
 
     __tablename__: ClassVar[Any] = "audit"
-    __table_args__ = (UniqueConstraint("tenant_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "number"),
+        Index(None, "tenant_id", "actor", "number"),
+        Index(None, "tenant_id", "event", "number"),
+        Index(None, "tenant_id", "target_id", "number"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id")

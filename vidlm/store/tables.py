@@ -58,7 +58,8 @@ class Tenant(SQLModel, table=True):
 
 
 class ApiKey(SQLModel, table=True):
-    """A key's SHA-256; the key itself is shown once, when it is made, and kept nowhere."""
+    """A key's SHA-256; the key itself is shown once, when it is made, and kept nowhere. Keys are revoked, not removed:
+    what was done with them names them."""
 
     __tablename__: ClassVar[Any] = "api_key"
     __table_args__ = (one_of("role", Role),)
@@ -71,6 +72,8 @@ class ApiKey(SQLModel, table=True):
     # may see videos with flags of `child_safety` in review
     restricted: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # to the hour (`vidlm.store.keys.USED_EVERY`)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # since then it opens nothing
 
 
 class Video(SQLModel, table=True):
