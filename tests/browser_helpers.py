@@ -88,6 +88,18 @@ class Tab:
         ]
         assert not serious, "\n".join(serious)
 
+    def check_looks(self) -> None:
+        """The same in both themes, and at 390 px, where the page as a whole must not scroll sideways."""
+        size = self.page.viewport_size
+        assert size is not None
+        for scheme, width in (("light", size["width"]), ("dark", size["width"]), ("light", 390)):
+            self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            self.page.set_viewport_size({"width": width, "height": size["height"]})
+            self.check_access()
+            wide = self.page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{wide} px at {width}"
+        self.page.set_viewport_size(size)
+
 
 def wait_ended(client: Client, video_id: str, seconds: float) -> None:
     """Return once a video's job has ended."""

@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One service for all tests of this process. Tests leave it usable; items are refilled by `refill`."""
     data = tmp_path_factory.mktemp("house")
-    settings = Settings(data=data, port=0, workers=1, reuse_results=True)
+    settings = Settings(data=data, port=0, workers=1, reuse_results=True, webhook_private=True)
     with Service(settings) as service:
         service.wait_ready(90)
         assert service.api_key is not None

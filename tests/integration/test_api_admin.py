@@ -67,10 +67,17 @@ def test_pages_of_admins_are_for_admins(api: Api, admin: httpx.Client) -> None:
             assert nobody.get(path).status_code == 303
             assert lead.get(path).status_code == 403, path
             assert admin.get(path).status_code in (200, 303, 404), path
-        for path in ("/audit/verify", "/audit/export", "/admin/people", "/admin/people/usr_1/disable", "/admin/keys"):
+        for path in (
+            "/audit/verify",
+            "/audit/export",
+            "/admin/people",
+            "/admin/people/usr_1/disable",
+            "/admin/keys/make",
+        ):
             assert lead.post(path, data={"name": "x"}).status_code == 403, path
         assert (
-            admin.post("/admin/keys", data={"name": "x"}, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+            admin.post("/admin/keys/make", data={"name": "x"}, headers={"Sec-Fetch-Site": "cross-site"}).status_code
+            == 403
         )
 
 
@@ -145,7 +152,7 @@ def test_one_tenants_admin_sees_nothing_of_another(api: Api, admin: httpx.Client
 
 
 def test_a_key_is_made_used_and_revoked(api: Api, admin: httpx.Client) -> None:
-    made = admin.post("/admin/keys", data={"name": "<b>cam & co</b>", "role": "viewer"})
+    made = admin.post("/admin/keys/make", data={"name": "<b>cam & co</b>", "role": "viewer"})
     assert made.headers["cache-control"] == "no-store"
     assert "<b>cam" not in made.text
     (key,) = GENERATED.findall(made.text)
@@ -166,7 +173,7 @@ def test_a_key_is_made_used_and_revoked(api: Api, admin: httpx.Client) -> None:
     assert httpx.get(f"{api.url}/v1/videos", headers=headers).status_code == 401
     assert [event for event, _ in events_of(api, row.id)] == ["key.made", "key.revoked"]
     assert "revoked" in admin.get("/admin/keys").text
-    assert admin.post("/admin/keys", data={"name": " "}).status_code == 422
+    assert admin.post("/admin/keys/make", data={"name": " "}).status_code == 422
 
 
 def noted(api: Api, count: int) -> None:

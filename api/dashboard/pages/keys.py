@@ -39,7 +39,7 @@ def get_keys(person: PersonDep, service: ServiceDep, said: Annotated[str, Query(
     return _page(service, person, said=said)
 
 
-@router.post("")
+@router.post("/make")
 def make(
     person: PersonDep,
     service: ServiceDep,

@@ -3,25 +3,23 @@
 
 const two = (n) => String(n).padStart(2, "0");
 
-/** A Date as such a field writes it. */
+/** A Date as such a field writes it, to the minute. */
 export function local(at) {
   const day = `${String(at.getFullYear()).padStart(4, "0")}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `${day}T${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  return `${day}T${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
-/** Fills the fields, and sends what they hold in UTC; empty fields of a form that asks for a page are left out. */
-export function followMoments(root = document) {
-  for (const field of root.querySelectorAll("[data-moment]")) {
+/** Fills the fields, and sends what they hold in UTC; empty fields of forms that ask for a page are left out. */
+export function followMoments() {
+  for (const field of document.querySelectorAll("[data-moment]")) {
     const at = new Date(field.dataset.moment);
     if (field.dataset.moment && !Number.isNaN(at.getTime())) field.value = local(at);
   }
-  for (const form of root.querySelectorAll("form")) {
-    form.addEventListener("formdata", ({ formData }) => {
-      for (const [name, value] of [...formData]) {
-        const isMoment = form.elements[name]?.type === "datetime-local";
-        if (isMoment && value) formData.set(name, new Date(value).toISOString());
-        else if (form.method === "get" && !value) formData.delete(name);
-      }
-    });
-  }
+  document.addEventListener("formdata", ({ target: form, formData }) => {
+    for (const [name, value] of [...formData]) {
+      const isMoment = form.elements[name]?.type === "datetime-local";
+      if (isMoment && value) formData.set(name, new Date(value).toISOString());
+      else if (form.method === "get" && !value) formData.delete(name);
+    }
+  });
 }

@@ -1,13 +1,14 @@
 // Webhooks: what changes something asks the API, then the page shows how things are now.
 import { showSecret, sure } from "./admin.js";
 import { call, Refusal, showTimes, t, toast } from "./page.js";
-import { local } from "./moments.js";
+import { followMoments, local } from "./moments.js";
 
 const hooks = document.getElementById("hooks");
 const adding = document.getElementById("add");
 const again = document.getElementById("again");
 const SOON_MS = [300, 1500, 4000, 9000]; // a message that was just asked for has arrived by then, or was refused
 let timers = [];
+followMoments();
 
 /** What changes on the page, as it is now; what was opened stays open, and the focus where it was. */
 async function refresh() {
@@ -74,7 +75,7 @@ const ACTIONS = {
   again(card) {
     again.dataset.id = card.dataset.id;
     again.querySelector(".url").textContent = card.dataset.url;
-    again.querySelector("[name=since]").value = local(new Date(Date.now() - 86_400_000)).slice(0, 16);
+    again.querySelector("[name=since]").value = local(new Date(Date.now() - 86_400_000));
     again.showModal();
   },
 };
