@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -369,6 +370,26 @@ def test_a_key_is_made_and_printed_once(vidlm: Run, database: Database) -> None:
         assert (told.actor, told.event, told.details) == ("cli", "key.made", {"role": "reviewer", "restricted": True})
     refused = vidlm("key", "Bob", "--role", "king")
     assert (refused.returncode, "known are viewer, reviewer, lead, admin" in refused.stderr) == (2, True)
+
+
+def test_keys_are_listed_and_revoked(vidlm: Run, database: Database) -> None:
+    kept, gone = vidlm("key", "kept").stdout.strip(), vidlm("key", "gone", "--role", "viewer").stdout.strip()
+    with database.read() as session:
+        caller = find_caller(session, gone)
+        assert caller is not None
+    listed = vidlm("keys", "list").stdout
+    assert re.search(rf"^{caller.key_id}  viewer +never +gone$", listed, flags=re.MULTILINE)
+    assert gone not in listed
+    for _ in range(2):
+        assert vidlm("keys", "revoke", caller.key_id).returncode == 0
+    with database.read() as session:
+        assert find_caller(session, gone) is None
+        assert find_caller(session, kept) is not None
+        told = session.exec(select(Audit).where(Audit.target_id == caller.key_id).order_by(col(Audit.id))).all()
+        assert [(row.actor, row.event) for row in told] == [("cli", "key.made"), ("cli", "key.revoked")]
+    assert re.search(r"revoked +never +gone$", vidlm("keys", "list").stdout, flags=re.MULTILINE)
+    nobodys = vidlm("keys", "revoke", "key_nobodys")
+    assert (nobodys.returncode, "there is no key 'key_nobodys'" in nobodys.stderr) == (2, True)
 
 
 def test_health_checks_tell_the_living_from_the_dead(vidlm: Run, database: Database) -> None:

@@ -16,7 +16,7 @@ from test_jobs_life import ready
 
 from vidlm.errors import SettingsError
 from vidlm.jobs import control, intake, life, webhooks
-from vidlm.store import tables
+from vidlm.store import keys, tables
 from vidlm.store.columns import new_id
 from vidlm.store.engine import Database, migrate, migration, open_engine
 from vidlm.store.tables import DEFAULT_TENANT
@@ -87,6 +87,20 @@ def test_going_back_keeps_every_video_in_words_the_older_code_knows(database_url
     test_tables_and_migrations_agree(database_url)
     with database.read() as session:
         assert {video.id for video in session.exec(select(tables.Video)).all()} == videos.keys()
+
+
+def test_a_key_that_was_revoked_stays_so_in_older_code(database_url: str, database: Database) -> None:
+    with database.write() as session:
+        keys.create_key(session, "kept")
+        keys.create_key(session, "gone")
+        gone = session.exec(select(tables.ApiKey).where(tables.ApiKey.name == "gone")).one()
+        keys.revoke(session, gone, actor="cli")
+    with migration(database_url) as config:
+        command.downgrade(config, "0013")
+    with open_engine(database_url).connect() as connection:
+        assert [row.name for row in connection.execute(text("SELECT name FROM api_key"))] == ["kept"]
+    migrate(database_url)
+    test_tables_and_migrations_agree(database_url)
 
 
 def test_several_processes_may_migrate_at_once_sqlite(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ from vidlm.outward import OutwardError
 from vidlm.queue import Task
 from vidlm.store.engine import Database
 from vidlm.store.hooks import Delivery, WebhookEndpoint
-from vidlm.store.ledger import Event, Outbox
+from vidlm.store.ledger import Audit, Event, Outbox
 from vidlm.store.tables import DEFAULT_TENANT, Job, Tenant, Video
 from workers.courier import courier_once, deliver, run_courier
 
@@ -789,6 +789,32 @@ def near(api: Api) -> Iterator[TestClient]:
         yield client
 
 
+def test_an_address_is_tried_at_once_and_signed_as_ever(api: Api, near: TestClient, receiver: Receiver) -> None:
+    webhook = near.post("/v1/webhooks", json={"url": receiver.url}).json()
+    near.patch(f"/v1/webhooks/{webhook['id']}", json={"enabled": False})  # one may try before it is told of anything
+    receiver.answers = [503]
+    refused = near.post(f"/v1/webhooks/{webhook['id']}/test").json()
+    assert (refused["status"], refused["error"]) == (503, None)
+    told = near.post(f"/v1/webhooks/{webhook['id']}/test").json()
+    assert (told["status"], told["error"]) == (200, None)
+    assert 0 <= told["seconds"] < 10
+    got = receiver.got[-1]
+    Webhook(webhook["secret"]).verify(got.body, got.headers)
+    assert (got.headers["webhook-id"], got.message["type"]) == (told["message_id"], "webhook.test")
+    assert got.message["data"] == {"webhook_id": webhook["id"]}
+    assert all_deliveries(api.database) == []
+    with api.database.read() as session:
+        acts = session.exec(select(Audit.event).where(Audit.event == "webhook.tested")).all()
+        assert len(acts) == 2
+    with serving() as gone:
+        pass
+    gone_id = near.post("/v1/webhooks", json={"url": gone.url}).json()["id"]
+    assert near.post(f"/v1/webhooks/{gone_id}/test").json()["error"] == "refused"
+    public = api.client.post(f"/v1/webhooks/{webhook['id']}/test").json()  # here nothing goes inside
+    assert (public["status"], public["error"]) == (None, "address_not_allowed")
+    assert problem(near.post("/v1/webhooks/whk_nobodys/test")) == (404, "not_found")
+
+
 def test_the_whole_way_over_http(api: Api, near: TestClient, receiver: Receiver) -> None:
     made = near.post("/v1/webhooks", json={"url": receiver.url, "events": ["video.ready"], "description": "d"})
     assert made.status_code == 201
@@ -1003,6 +1029,7 @@ def test_the_examples_are_true_to_their_schemas() -> None:
         (schemas.DeliveryOut, shown.DELIVERY_AGAIN),
         (schemas.DeliveryPage, shown.DELIVERIES),
         (schemas.DeliveryWhole, shown.DELIVERY_WHOLE),
+        (schemas.TestedOut, shown.TESTED),
         (schemas.ReplayIn, shown.REPLAY),
         (schemas.ReplayOut, shown.REPLAYED),
     ):

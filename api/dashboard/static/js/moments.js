@@ -9,7 +9,7 @@ export function local(at) {
   return `${day}T${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
-/** Fills the fields, and sends what they hold in UTC; empty fields of forms that ask for a page are left out. */
+/** Fills the fields, and sends what they hold in UTC; empty filters are left out. */
 export function followMoments() {
   for (const field of document.querySelectorAll("[data-moment]")) {
     const at = new Date(field.dataset.moment);
@@ -19,7 +19,7 @@ export function followMoments() {
     for (const [name, value] of [...formData]) {
       const isMoment = form.elements[name]?.type === "datetime-local";
       if (isMoment && value) formData.set(name, new Date(value).toISOString());
-      else if (form.method === "get" && !value) formData.delete(name);
+      else if (form.matches("[role=search]") && !value) formData.delete(name);
     }
   });
 }
