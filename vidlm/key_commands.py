@@ -18,6 +18,8 @@ app = typer.Typer(help="The API keys there are, and taking one back.", no_args_i
 @app.command("list")
 def list_keys() -> None:
     """Every key: id, role, when it was used last (to the hour), what it is for. Keys themselves are kept nowhere."""
+    from rich.text import Text  # noqa: PLC0415
+
     from vidlm import operate, screen  # noqa: PLC0415
     from vidlm.store import keys  # noqa: PLC0415
     from vidlm.store.tables import DEFAULT_TENANT  # noqa: PLC0415
@@ -26,7 +28,8 @@ def list_keys() -> None:
         for row in keys.listed(session, DEFAULT_TENANT):
             used = "never" if row.used_at is None else f"{row.used_at:%Y-%m-%d %H:%M}Z"
             state = "revoked" if row.revoked_at is not None else row.role + (" restricted" if row.restricted else "")
-            screen.out().print(screen.plain(f"{row.id}  {state:<19}  {used:<17}  {row.name}"), soft_wrap=True)
+            shown = Text(f"{row.id}  {state:<19}  {used:<17}  ") + screen.plain(row.name)
+            screen.out().print(shown, soft_wrap=True)
 
 
 @app.command()
