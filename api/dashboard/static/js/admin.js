@@ -38,7 +38,7 @@ export function showSecret(title, secret) {
     h("form", { method: "dialog", class: "stack secret" },
       h("h2", { id: "secret-title" }, title),
       h("div", { class: "row wrap" }, code, h("button", { type: "button", class: "main", onclick: () => copy(code) }, t("Copy"))),
-      h("p", { class: "notice" }, t("Copy it now: it is kept nowhere, and never shown again.")),
+      h("p", { class: "notice" }, t("Copy it now: it is never shown again.")),
       h("div", {}, h("button", { value: "done" }, t("Done")))));
   document.body.append(dialog);
   dialog.showModal();
