@@ -237,7 +237,7 @@ def test_a_webhook_is_added_tested_changed_and_removed(tab: Tab, receiver: Recei
     page.keyboard.press("Enter")
     expect(card).to_contain_text("active")
     tab.allowed += ["409", "422"]
-    for url, said in ((receiver.url, "told already"), ("ftp://example.org/", "an address")):
+    for url, said in ((receiver.url, "told already"), ("ftp://example.org/", "no http or https address")):
         address.fill(url)
         page.keyboard.press("Enter")
         expect(page.locator("#add-problem")).to_contain_text(said)

@@ -7,6 +7,11 @@ const hooks = document.getElementById("hooks");
 const adding = document.getElementById("add");
 const again = document.getElementById("again");
 const SOON_MS = [300, 1500, 4000, 9000]; // a message that was just asked for has arrived by then, or was refused
+const WHY = {
+  already_registered: t("This address is told already."),
+  address_not_allowed: t("Only addresses of the public internet are told, unless the service allows others."),
+  invalid_request: t("This is no http or https address."),
+};
 let timers = [];
 followMoments();
 
@@ -122,8 +127,7 @@ adding.addEventListener("submit", async (event) => {
     made = await call("POST", "/v1/webhooks", { url: data.get("url"), description: data.get("description"), events: data.getAll("events") });
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    const told = { already_registered: t("This address is told already."), address_not_allowed: t("Only addresses of the public internet are told, unless the service allows others.") };
-    problem.textContent = told[error.code] ?? error.message;
+    problem.textContent = WHY[error.code] ?? error.message;
     problem.hidden = false;
     field.setAttribute("aria-invalid", "true");
     field.setAttribute("aria-describedby", "add-problem");
