@@ -258,7 +258,7 @@ def test_what_was_sent_is_listed_and_sent_again(tab: Tab, house: House, receiver
     page.get_by_role("dialog").get_by_role("button", name="Send").click()
     expect(log).to_contain_text("the receiver answered 503", timeout=15_000)
     tab.check_looks()
-    expect(log).not_to_contain_text("waiting", timeout=20_000)
+    expect(log).not_to_contain_text("to be sent", timeout=20_000)
     page.locator(".tries summary", has_text="2").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".tries[open]")).to_contain_text(re.compile(r"503 \d+\.\d\d s.*200 \d+\.\d\d s", re.DOTALL))
