@@ -18,7 +18,7 @@ from vidlm.moderation.policies import NEVER, load_policies
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-OWN_COMMANDS = {"setup", "lint", "test", "bench", "faults", "fuzz"}  # run's own; everything else is vidlm's
+OWN_COMMANDS = {"setup", "lint", "test", "bench", "faults", "fuzz", "pictures"}  # run's own; everything else is vidlm's
 OUTSIDE_SETTINGS = {"VIDLM_PYTHON", "VIDLM_REQUIRE"}  # read by run and by the tests
 
 
@@ -51,7 +51,7 @@ def test_commands_exist_with_their_options(page: Path) -> None:
 
 def test_the_entry_lists_its_commands() -> None:
     done = subprocess.run([ROOT / "run"], capture_output=True, text=True, check=True)
-    for name in ("setup", "demo", "serve", "test", "lint", "bench", "faults", "fuzz", "train"):
+    for name in ("setup", "demo", "serve", "test", "lint", "bench", "faults", "fuzz", "pictures", "train"):
         assert re.search(rf"^  {name} ", done.stdout, flags=re.MULTILINE), name
 
 
