@@ -22,6 +22,7 @@ from vidlm.store.listing import Filters, Page
 
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _PLACE: Final = re.compile(r"(newest|oldest):(vid_\w{1,40})", re.ASCII)
+MAX_TEXT_CHARS: Final = 200
 _WHEN: Final = "RFC 3339 with a zone, such as 2026-11-20T09:30:00Z (a + must be written %2B)."
 
 
@@ -49,6 +50,14 @@ def get_filters(
     policy: Annotated[
         str | None, Query(max_length=200, pattern=r"^[a-z0-9_.]+$", description="Only with a flag of this policy.")
     ] = None,
+    q: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=MAX_TEXT_CHARS,
+            description="Only with all these words in its names, its summary or its captions; the last may go on.",
+        ),
+    ] = None,
     created_from: Annotated[str | None, Query(max_length=64, description=f"Not before this. {_WHEN}")] = None,
     created_until: Annotated[str | None, Query(max_length=64, description=f"Before this. {_WHEN}")] = None,
 ) -> Filters:
@@ -61,6 +70,7 @@ def get_filters(
         sha256=sha256,
         priority=priority,
         policy=policy,
+        text=q,
         created_from=None if created_from is None else moment(created_from, "created_from"),
         created_until=None if created_until is None else moment(created_until, "created_until"),
     )

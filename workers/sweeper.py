@@ -4,6 +4,7 @@ work out of attempts whose worker was lost    -> failed
 jobs whose deadline has passed                -> expired
 wake-ups that the broker lost                 -> owed again
 flagged videos that nobody was asked about    -> in a queue for review
+videos whose words were never written down    -> found by their words, a batch a round
 files of deleted videos                       -> gone, and seen to be gone
 what is older than it may become              -> gone, unless a legal hold keeps it
 uploads that broke off with their process     -> gone
@@ -26,7 +27,7 @@ from redis.exceptions import RedisError
 from vidlm.audit import anchors
 from vidlm.config import Settings
 from vidlm.errors import VidlmError
-from vidlm.jobs import control, disposal, idempotency, life, outbox, presence
+from vidlm.jobs import control, disposal, idempotency, life, outbox, presence, wording
 from vidlm.jobs.claims import attempts_of
 from vidlm.queue import CONSUME_ORDER, Task, waiting
 from vidlm.review import filing
@@ -66,6 +67,7 @@ def sweep_once(database: Database, blobs: BlobStore, broker: redis.Redis | None,
         lambda: _expire(database, blobs),
         lambda: _resend_lost(database, broker) if broker is not None else None,
         lambda: _file_missing(database),
+        lambda: _word_missing(database),
         lambda: _purge(database, blobs, quiet_s=2 * settings.lease_s),
         lambda: _enforce_ages(database, blobs, disposal.Ages.of(settings)),
         lambda: _forget(database, blobs, settings),
@@ -157,6 +159,15 @@ def _file_missing(database: Database) -> None:
     with database.write() as session:
         count = filing.file_missing(session)
     log.info("sweep.filed_for_review", count=count)
+
+
+def _word_missing(database: Database) -> None:
+    with database.read() as session:
+        if not wording.any_missing(session):
+            return
+    with database.write() as session:
+        count = wording.keep_missing(session)
+    log.info("sweep.worded", count=count)
 
 
 def _purge(database: Database, blobs: BlobStore, quiet_s: float) -> None:

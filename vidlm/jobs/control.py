@@ -24,6 +24,7 @@ from vidlm.store.engine import clock
 from vidlm.store.likeness import FingerprintRow, MatchRow
 from vidlm.store.review import Appeal, GoldenAnswer, ReviewDecision, ReviewItem
 from vidlm.store.tables import AnalysisRow, FlagRow, Job, Question, SecondLookRow, SegmentRow, SpanWork, Video
+from vidlm.store.words import VideoWord
 
 
 def cancel(session: Session, job: Job, *, actor: str) -> None:
@@ -88,7 +89,7 @@ def deleted(session: Session, video: Video, *, actor: str) -> None:
     backfills.video_gone(session, video.id, job.id)
     for table in (FlagRow, SecondLookRow, SegmentRow, AnalysisRow, SpanWork):
         session.exec(delete(table).where(col(table.job_id) == job.id))
-    for table_ in (Question, MatchRow, FingerprintRow):
+    for table_ in (Question, MatchRow, FingerprintRow, VideoWord):
         session.exec(delete(table_).where(col(table_.video_id) == video.id))
     outbox.settle_all(session, [job.id, *spans, *questions])
     job.token += 1

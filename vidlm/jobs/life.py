@@ -22,7 +22,7 @@ from sqlmodel import Session, col, select
 
 from vidlm.domain import Analysis, Answer, JobState, Priority, Segment, WorkState, to_document
 from vidlm.errors import InputError, LeaseLost, VidlmError
-from vidlm.jobs import backfills, events, outbox, turns
+from vidlm.jobs import backfills, events, outbox, turns, wording
 from vidlm.jobs.claims import STAGES, Claim, call_off, hold
 from vidlm.jobs.states import ACTIVE, backoff_s
 from vidlm.queue import Task
@@ -93,7 +93,7 @@ def carried_over(
     job.prepared_at = job.analyzed_at = clock(session)
     let_go(job)
     outbox.settle(session, held.task, held.target_id)
-    session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=to_document(analysis)))
+    _keep(session, job, analysis)
     events.moved(session, job, JobState.READY)
 
 
@@ -123,13 +123,20 @@ def finished(session: Session, held: Claim, analysis: Analysis) -> None:
     job.toy_model = analysis.provenance.toy_model
     let_go(job)
     outbox.settle(session, held.task, held.target_id)
-    session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=to_document(analysis)))
+    _keep(session, job, analysis)
     _keep_looks(session, job, analysis)
     for flag in analysis.flags:
         row = FlagRow.of(job, flag)
         session.add(row)
         events.flag_told(session, job, row)
     events.moved(session, job, JobState.READY)  # the last word: whoever hears it has heard of the flags
+
+
+def _keep(session: Session, job: Job, analysis: Analysis) -> None:
+    """The document, and the words by which it is found."""
+    document = to_document(analysis)
+    session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=document))
+    wording.keep(session, job, document)
 
 
 def _keep_looks(session: Session, job: Job, analysis: Analysis) -> None:

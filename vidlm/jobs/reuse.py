@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from vidlm.domain import JobState, WorkState
 from vidlm.errors import LeaseLost
-from vidlm.jobs import events, outbox
+from vidlm.jobs import events, outbox, wording
 from vidlm.jobs.claims import Claim, hold
 from vidlm.jobs.life import let_go
 from vidlm.store.engine import clock
@@ -66,6 +66,7 @@ def reused(session: Session, held: Claim, twin_id: str, *, work_folder: str) -> 
     outbox.settle(session, held.task, held.target_id)
     document = analysis.document | {"video": analysis.document["video"] | {"filename": filename}}
     session.add(AnalysisRow(job_id=job.id, tenant_id=job.tenant_id, document=document))
+    wording.keep(session, job, document)
     _copy_segments(session, twin, job)
     for look in session.exec(select(SecondLookRow).where(SecondLookRow.job_id == twin.id)).all():
         session.add(SecondLookRow(**look.model_dump(exclude={"id", "job_id"}), job_id=job.id))

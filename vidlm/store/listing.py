@@ -4,34 +4,41 @@ The list is in the order of the ids, which sort by birth. One filter drives: an 
 lets through in that very order, so a page is the next few entries and nothing is sorted. What else is asked for is
 looked at entry by entry. Where the driving filter allows several values, each value's entries are read so, and merged.
 
-Only `policy` is found otherwise: through all flags of that policy, since they do not say whose video they are of.
+Two are found otherwise. `policy`: through all flags of that policy, since they do not say whose video they are of.
+`text`: through the rarest of its words (`vidlm.store.word_search`), unless none of them narrows anything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, exists, false, func, select, union_all
+from sqlalchemy.orm import Mapped
 from sqlmodel import Session, col
 
 from vidlm.domain import Action, JobState, Priority
 from vidlm.moderation.decisions import ReviewState
 from vidlm.store.queries import STATUSES, VideoStatus, status_of
 from vidlm.store.tables import FlagRow, Job, Video
+from vidlm.store.word_search import has_word, rarest
+from vidlm.store.words import Term, VideoWord, terms_of
 
 ID_SLACK_S: Final = 600.0
 """A video's id is made a moment before its row, on the same machine. Longer than that moment ever is."""
 
 Where = ColumnElement[bool]
+Driver = type[Video] | type[Job] | type[FlagRow] | type[VideoWord]
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
     """What to list. Empty or None lets everything through, but deleted videos show only where `states` ask for them.
 
-    `policy`: with a flag of this policy. Created in `[created_from, created_until)`, both aware.
+    `policy`: with a flag of this policy. `text`: with all its words, the last of which may go on; only videos that are
+    ready have words. Created in `[created_from, created_until)`, both aware.
     """
 
     states: frozenset[JobState] = frozenset()
@@ -41,6 +48,7 @@ class Filters:
     sha256: str | None = None
     priority: Priority | None = None
     policy: str | None = None
+    text: str | None = None
     created_from: datetime | None = None
     created_until: datetime | None = None
 
@@ -56,8 +64,13 @@ class Page:
 
 def list_videos(session: Session, tenant_id: str, filters: Filters, page: Page) -> list[VideoStatus]:
     """One page of the tenant's videos."""
-    table, values = _driver(filters)
-    entries = (_entries(table, [col(table.tenant_id) == tenant_id, value], filters, page) for value in values)
+    terms = terms_of(filters.text or "")
+    if filters.text is not None and not terms:
+        return []  # no video has what is no word
+    term = rarest(session, tenant_id, terms)
+    table, values = _driver(filters) if term is None else (VideoWord, [term.fits(col(VideoWord.word))])
+    words = [one for one in terms if one != term]
+    entries = (_entries(table, [col(table.tenant_id) == tenant_id, value], filters, words, page) for value in values)
     found = union_all(*entries).subquery()
     query = STATUSES.join(found, found.c.id == col(Video.id))
     rows = session.execute(query, {"tenant_id": tenant_id}).all()
@@ -73,13 +86,16 @@ def measure(session: Session, tenant_id: str, filters: Filters) -> tuple[int, fl
         query = query.where(
             exists().where(col(FlagRow.job_id) == col(Job.id), col(FlagRow.policy_id) == filters.policy)
         )
+    if filters.text is not None:
+        terms = terms_of(filters.text)
+        query = query.where(*(has_word(col(Video.id), term) for term in terms)) if terms else query.where(false())
     count, seconds = session.execute(query.where(*_on_video(filters), *_on_job(filters))).one()
     return int(count), float(seconds)
 
 
-def _driver(filters: Filters) -> tuple[type[Video | Job | FlagRow], list[Where]]:
+def _driver(filters: Filters) -> tuple[Driver, list[Where]]:
     """The filter by whose index the page is found: the first of these that is asked for, once for each value."""
-    table: type[Video | Job | FlagRow] = Video
+    table: Driver = Video
     if filters.policy is not None:
         table, values = FlagRow, [col(FlagRow.policy_id) == filters.policy]
     elif filters.client_id is not None:
@@ -99,14 +115,19 @@ def _driver(filters: Filters) -> tuple[type[Video | Job | FlagRow], list[Where]]
     return table, values
 
 
-def _entries(table: type[Video | Job | FlagRow], driving: list[Where], filters: Filters, page: Page) -> Select[Any]:
-    """The ids of the page, or of what one value of the driving filter has of it."""
-    key = col(Video.id) if table is Video else col(Job.video_id)
+def _entries(table: Driver, driving: list[Where], filters: Filters, words: Sequence[Term], page: Page) -> Select[Any]:
+    """The ids of the page, or of what one value of the driving filter has of it. `words`: those that do not drive."""
+    key = {Video: col(Video.id), VideoWord: col(VideoWord.video_id)}.get(table, col(Job.video_id))
     query: Select[Any] = select(key.label("id"))
     if table is FlagRow:
         query = query.distinct().join(FlagRow, col(FlagRow.job_id) == col(Job.id))
+    if table is VideoWord:
+        query = query.distinct()  # of the words that begin alike a video may have several
     of_video, of_job = _on_video(filters), _on_job(filters)
-    aside = [*_fits(of_video), *_has(Job, of_job)] if table is Video else [*_fits(of_job), *_has(Video, of_video)]
+    aside = _fits(of_video) if table is Video else _has(Video, of_video, key)
+    aside += _has(Job, of_job, key) if table in (Video, VideoWord) else _fits(of_job)
+    aside += [has_word(key, word) for word in words]
+    aside += _flagged(filters.policy, key) if table is VideoWord else []
     after, before = _bounds(filters, page)
     between: list[Where] = [key > after] if after is not None else []
     between += [key < before] if before is not None else []
@@ -163,12 +184,20 @@ def _fits(conditions: list[Where]) -> list[Where]:
     return [_number(conditions) != 0] if conditions else []
 
 
-def _has(table: type[Video | Job], conditions: list[Where]) -> list[Where]:
-    """The row of the other table fits, found by the entry's id and by nothing else."""
+def _has(table: type[Video | Job], conditions: list[Where], key: Mapped[str]) -> list[Where]:
+    """The row of another table fits, found by the entry's id, `key`, and by nothing else."""
     if not conditions:
         return []
-    found = select(_number(conditions)).select_from(table).where(col(Job.video_id) == col(Video.id))
-    return [found.scalar_subquery() != 0]
+    own = col(Video.id) if table is Video else col(Job.video_id)
+    return [select(_number(conditions)).select_from(table).where(own == key).scalar_subquery() != 0]
+
+
+def _flagged(policy: str | None, key: Mapped[str]) -> list[Where]:
+    """The video of an entry that is a word has a flag of this policy."""
+    if policy is None:
+        return []
+    found = select(func.count()).select_from(FlagRow).join(Job, col(Job.id) == col(FlagRow.job_id))
+    return [found.where(col(Job.video_id) == key, col(FlagRow.policy_id) == policy).scalar_subquery() != 0]
 
 
 def _number(conditions: list[Where]) -> ColumnElement[int]:

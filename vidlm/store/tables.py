@@ -37,6 +37,7 @@ NAMING = {
 }
 SQLModel.metadata.naming_convention = NAMING
 _UNFILED = text("state = 'ready' AND review_state = 'none' AND verdict_action <> 'allow'")
+_UNWORDED = text("state = 'ready' AND NOT worded")
 _KEPT, _GONE = text("deleted_at IS NULL"), text("deleted_at IS NOT NULL")
 
 
@@ -144,6 +145,7 @@ class Job(Claimable, table=True):
         Index(None, "tenant_id", "review_state", "video_id"),
         Index(None, "tenant_id", "priority", "video_id"),
         Index("ix_job_unfiled", "state", "review_state", "id", sqlite_where=_UNFILED, postgresql_where=_UNFILED),
+        Index("ix_job_unworded", "id", sqlite_where=_UNWORDED, postgresql_where=_UNWORDED),
         Index(None, "deadline_at"),
         Index(None, "finished_at"),
     )
@@ -165,6 +167,8 @@ class Job(Claimable, table=True):
     toy_model: bool | None = None
     # what people make of it (`vidlm.store.review`)
     review_state: str = Field(default=ReviewState.NONE.value, sa_column_kwargs={"server_default": "none"})
+    # its words are in `vidlm.store.words`
+    worded: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     webhook_url: str | None = None  # told of this job's end, beside the registered endpoints
     deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

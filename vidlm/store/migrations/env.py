@@ -18,6 +18,7 @@ from vidlm.store import (  # noqa: F401  they fill the metadata
     people,
     review,
     tables,
+    words,
 )
 from vidlm.store.columns import CleanText, UtcDateTime
 
