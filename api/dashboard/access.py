@@ -71,8 +71,9 @@ def install(app: FastAPI, otherwise: Callable[[Request, Exception], Awaitable[Re
 
 
 def is_part(request: Request) -> bool:
-    """Whether a page asks for a part of itself."""
-    return request.headers.get("hx-request") == "true" and request.headers.get("hx-boosted") != "true"
+    """Whether a page asks for a part of itself; one that goes back in its history wants to be whole again."""
+    asks = request.headers.get
+    return asks("hx-request") == "true" and "true" not in (asks("hx-boosted"), asks("hx-history-restore-request"))
 
 
 def _to_sign_in(request: Request) -> Response:
