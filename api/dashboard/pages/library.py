@@ -35,7 +35,6 @@ SHOWN: Final = 24
 WORKING: Final = "working"
 """Stands for every state a job can be in before its end."""
 STATES: Final = (WORKING, *(state.value for state in JobState if state not in OPEN | {JobState.DELETED}))
-VEILED: Final = frozenset({Action.REVIEW.value, Action.BLOCK.value})
 _ZONES_MIN: Final = 14 * 60
 _POLICY: Final = re.compile(r"[a-z0-9_.]+", re.ASCII)
 _NO_PICTURE: Final = frozenset({JobState.REJECTED, JobState.FAILED})
@@ -93,8 +92,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A video. `picture`: a poster is there and may be shown; `veiled`: it was flagged, or removed by a person;
-    `restricted`: whoever looks may not see what it is. `fraction` of the work is done, 0..1."""
+    """A video. `picture`: a poster is there and may be shown; `veiled`: it was flagged, removed by a person, or nobody
+    knows yet; `restricted`: whoever looks may not see what it is. `fraction` of the work is done, 0..1."""
 
     id: str
     name: str
@@ -235,7 +234,7 @@ def _card(video: VideoStatus, fraction: float, *, has_picture: bool, restricted:
         verdict=video.verdict_action,
         review=video.review_state,
         picture=has_picture and not restricted and video.state not in _NO_PICTURE,
-        veiled=video.verdict_action in VEILED or video.review_state == ReviewState.REMOVED,
+        veiled=video.verdict_action != Action.ALLOW or video.review_state == ReviewState.REMOVED,
         restricted=restricted,
         fraction=fraction,
         error_code=video.error_code,

@@ -12,7 +12,6 @@ const choose = document.getElementById("choose");
 const list = document.getElementById("upload-list");
 const clear = document.getElementById("uploads-clear");
 const drop = document.getElementById("drop");
-const most = Number(input.dataset.most);
 const rows = new Set();
 const waiting = [];
 const sending = new Set();
@@ -30,6 +29,7 @@ function key() {
 }
 
 function add(files) {
+  const most = Number(input.dataset.most);
   for (const file of files) {
     const one = { file, key: key(), label: "", done: false };
     one.bar = h("progress", { max: 1, value: 0, "aria-label": t("Progress of {name}", { name: file.name }) });
@@ -117,7 +117,7 @@ function show(one, video) {
 }
 
 async function change(one, what) {
-  offer(one);
+  one.act = null; // the button stays where it is until there is an answer
   try {
     accepted(one, await call("POST", `/v1/videos/${one.id}/${what}`));
   } catch (refusal) {
@@ -170,7 +170,7 @@ function offer(one, label = "", act = null) {
   const held = one.acts.contains(document.activeElement);
   const words = [label, h("span", { class: "unseen" }, ` ${one.file.name}`)];
   const link = typeof act === "string" && h("a", { class: "button small", href: act }, words);
-  const button = link || (label && h("button", { type: "button", class: "small", onclick: () => one.act() }, words));
+  const button = link || (label && h("button", { type: "button", class: "small", onclick: () => one.act?.() }, words));
   one.acts.replaceChildren(...(button ? [button] : []));
   if (held) (button || choose).focus();
 }
