@@ -4,7 +4,7 @@ work out of attempts whose worker was lost    -> failed
 jobs whose deadline has passed                -> expired
 wake-ups that the broker lost                 -> owed again
 flagged videos that nobody was asked about    -> in a queue for review
-videos whose words were never written down    -> found by their words, a batch a round
+videos whose words were never written down    -> found by their words, some batches a round
 files of deleted videos                       -> gone, and seen to be gone
 what is older than it may become              -> gone, unless a legal hold keeps it
 uploads that broke off with their process     -> gone
@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 UNKNOWN_AFTER_S: Final = 3600.0
 """A file that no row speaks of may belong to a transaction that is not over yet."""
+WORD_BATCHES: Final = 10
+"""Of one round, each a transaction: others get to write in between."""
 
 
 def run_sweeper(
@@ -162,12 +164,15 @@ def _file_missing(database: Database) -> None:
 
 
 def _word_missing(database: Database) -> None:
-    with database.read() as session:
-        if not wording.any_missing(session):
-            return
-    with database.write() as session:
-        count = wording.keep_missing(session)
-    log.info("sweep.worded", count=count)
+    count = 0
+    for _ in range(WORD_BATCHES):
+        with database.read() as session:
+            if not wording.any_missing(session):
+                break
+        with database.write() as session:
+            count += wording.keep_missing(session)
+    if count:
+        log.info("sweep.worded", count=count)
 
 
 def _purge(database: Database, blobs: BlobStore, quiet_s: float) -> None:

@@ -30,7 +30,7 @@ from vidlm.store.engine import Database
 from vidlm.store.listing import Filters, Page, list_videos, measure
 from vidlm.store.tables import DEFAULT_TENANT, Job, Video
 from vidlm.store.words import VideoWord, words_in
-from workers.sweeper import sweep_once
+from workers import sweeper
 
 WORDS = ("red", "redder", "reddest", "car", "cart", "dog", "街", "道", "ab12", "ab13")
 QUERIES = (
@@ -118,7 +118,8 @@ def must_claim(session: Session, job: Job) -> Claim:
 def test_the_sweeper_finds_words_for_what_was_analysed_before_a_batch_at_a_time(
     database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(wording, "BATCH", 2)
+    monkeypatch.setattr(wording, "BATCH", 1)
+    monkeypatch.setattr(sweeper, "WORD_BATCHES", 2)
     jobs = [told(database, "A dog.") for _ in range(5)]
     with database.write() as session:  # as an older version left them
         session.exec(delete(VideoWord))
@@ -126,7 +127,7 @@ def test_the_sweeper_finds_words_for_what_was_analysed_before_a_batch_at_a_time(
     settings, blobs = Settings(data=tmp_path), BlobStore(tmp_path)
     for expected in (0, 2, 4, 5, 5):
         assert len(found(database, "dog")) == expected
-        sweep_once(database, blobs, None, settings)
+        sweeper.sweep_once(database, blobs, None, settings)
     assert found(database, "dog") == [job.video_id for job in reversed(jobs)]
     with database.read() as session:
         assert not wording.any_missing(session)

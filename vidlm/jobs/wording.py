@@ -22,7 +22,7 @@ from vidlm.store.words import VideoWord, distinct_words
 BATCH: Final = 100
 
 
-def keep(session: Session, job: Job, document: Mapping[str, Any]) -> None:
+def keep(session: Session, job: Job, document: Mapping[str, Any] | None) -> None:
     """Write down the words of a video whose analysis is `document`. May be repeated; the caller holds the lock."""
     video = session.get_one(Video, job.video_id)
     words = distinct_words(texts_of(video, document))
@@ -33,9 +33,11 @@ def keep(session: Session, job: Job, document: Mapping[str, Any]) -> None:
     job.worded = True
 
 
-def texts_of(video: Video, document: Mapping[str, Any]) -> Iterator[str]:
+def texts_of(video: Video, document: Mapping[str, Any] | None) -> Iterator[str]:
     """What a video is called, what it is summed up as, and what is seen in it, in this order."""
     yield from (name for name in (video.client_id, video.filename) if name)
+    if document is None:
+        return
     yield document["summary"]["text"]
     yield from (chapter["title"] for chapter in document["summary"]["chapters"])
     yield from (segment["caption"] for segment in document["segments"])
@@ -48,7 +50,7 @@ def any_missing(session: Session) -> bool:
 
 def keep_missing(session: Session) -> int:
     """Write those down, of at most `BATCH` videos; of how many."""
-    query = select(Job, AnalysisRow.document).join(AnalysisRow, col(AnalysisRow.job_id) == col(Job.id))
+    query = select(Job, AnalysisRow.document).outerjoin(AnalysisRow, col(AnalysisRow.job_id) == col(Job.id))
     query = query.where(*_missing()).order_by(col(Job.id)).limit(BATCH).with_for_update(skip_locked=True, of=Job)
     rows = session.exec(query).all()
     for job, document in rows:
