@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from vidlm.domain import Severity, to_document
 from vidlm.moderation.labels import Scheme
@@ -83,7 +83,17 @@ class PolicySetIn(BaseModel):
     yaml: str | None = Field(default=None, description="The same as the text of a policies' file.")
 
 
-class PolicySetChange(BaseModel):
+class SeenSet(BaseModel):
+    """What somebody has before their eyes when they change a set."""
+
+    seen_at: AwareDatetime | None = Field(
+        default=None,
+        description="When the set was last changed, as its reader saw it (`changed_at`, or `created_at` of one that "
+        "nobody changed yet): 409 `changed_meanwhile` when somebody changed it since. Left out: whatever it is now.",
+    )
+
+
+class PolicySetChange(SeenSet):
     """What a draft is to become. Fields that are left out stay."""
 
     name: str | None = Field(default=None, min_length=1, max_length=MAX_NAME)
@@ -91,7 +101,7 @@ class PolicySetChange(BaseModel):
     yaml: str | None = None
 
 
-class ActivationIn(BaseModel):
+class ActivationIn(SeenSet):
     reason: str = Field(min_length=1, max_length=MAX_REASON, description="Why; kept with the set.")
 
 

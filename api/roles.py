@@ -34,6 +34,9 @@ _REVIEWERS: Final = (
 )
 _LEADS: Final = (
     "GET /operations",
+    "GET /policies/precisions",
+    "GET /policies/{policy_id}/proposals",
+    "GET /policies/{policy_id}/quality",
     "GET /quality",
     "GET /quality/golden",
     "GET /quality/policies",
@@ -47,6 +50,9 @@ _LEADS: Final = (
     "GET /v1/review/drift",
     "GET /v1/review/golden",
     "GET /v1/review/quality",
+    "POST /policies/drafts",
+    "POST /policy-sets/{policy_set_id}/check",
+    "POST /policy-sets/{policy_set_id}/what-if",
     "POST /v1/backfills/{backfill_id}/cancel",
     "POST /v1/banks/{bank}/entries",
     "DELETE /v1/banks/{bank}/entries/{entry_id}",

@@ -112,10 +112,14 @@ def change_policy_set(
     service: ServiceDep,
     caller: CallerDep,
 ) -> PolicySetOut:
-    """Another name or other policies for a draft. 409 `not_a_draft`: what was in force is never changed."""
+    """Another name or other policies for a draft. 409 `not_a_draft`: what was in force is never changed.
+
+    409 `changed_meanwhile` where somebody else changed it after `seen_at`.
+    """
     given = _given(asked)
     with service.database.write() as session:
         row = set_of(session, caller, policy_set_id, lock=True)
+        policy_sets.must_be_as_seen(row, asked.seen_at)
         policy_sets.change(session, row, actor=caller.key_id, name=asked.name, policies=given)
         session.flush()
         return _shown(session, service, row)
@@ -135,13 +139,14 @@ def activate_policy_set(
 ) -> JSONResponse:
     """Put a draft in force, in place of what is: every video that is prepared from now on is scored by it.
 
-    What was analysed before keeps its scores and its verdict. 409 `not_a_draft`.
+    What was analysed before keeps its scores and its verdict. 409 `not_a_draft`, `changed_meanwhile`.
     """
     with service.database.write() as session:
 
         def do() -> Reply:
             policy_sets.lock(session, caller.tenant_id)
             row = set_of(session, caller, policy_set_id, lock=True)
+            policy_sets.must_be_as_seen(row, asked.seen_at)
             before = policy_sets.in_force(session, caller.tenant_id, service.policies).policies.policies
             policy_sets.activate(session, row, actor=caller.key_id, reason=asked.reason, before=before)
             session.flush()

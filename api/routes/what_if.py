@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Body
 from sqlmodel import Session
 
 from api import examples, policy_examples
-from api.deps import CallerDep, ServiceDep
+from api.deps import CallerDep, Service, ServiceDep
 from api.problems import ProblemError, documented
 from api.routes.policy_sets import set_of
 from api.what_if_schemas import WhatIfIn, WhatIfOut, what_if_out
 from vidlm.domain import Policy
 from vidlm.moderation.policies import PolicySet, parse_all, policy_set, read_policies
-from vidlm.moderation.revisions import changes, with_thresholds
+from vidlm.moderation.revisions import Change, changes, with_thresholds
 from vidlm.policy import decided_flags, policy_sets, trials
+from vidlm.policy.trials import Trial
 from vidlm.store.keys import Caller
 
 router = APIRouter(prefix="/v1/policy-sets", tags=["policies"])
@@ -24,6 +26,16 @@ router = APIRouter(prefix="/v1/policy-sets", tags=["policies"])
 AGAIN_S: Final = 3
 """When to come back while another trial runs."""
 _one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A trial, what is in force, what was tried, and how they differ."""
+
+    trial: Trial
+    before: PolicySet
+    after: PolicySet
+    changes: tuple[Change, ...]
 
 
 @router.post(
@@ -39,6 +51,12 @@ def what_if(
     422 `invalid_policy` says what is wrong; 409 `library_too_large`: narrow it by `created_from` and `created_until`;
     503 `busy`: another trial is running.
     """
+    found = tried(service, caller, asked)
+    return what_if_out(found.trial, found.before, found.after, found.changes)
+
+
+def tried(service: Service, caller: Caller, asked: WhatIfIn) -> Tried:
+    """One trial, one at a time. Raises `ProblemError` 503, `PolicyError`, `ConflictError` (`library_too_large`)."""
     if not _one_at_a_time.acquire(blocking=False):
         raise ProblemError(
             503, "busy", "another trial is running; try again soon", headers={"Retry-After": str(AGAIN_S)}
@@ -60,7 +78,7 @@ def what_if(
             )
     finally:
         _one_at_a_time.release()
-    return what_if_out(trial, before, after, changes(before.policies, policies))
+    return Tried(trial, before, after, changes(before.policies, policies))
 
 
 def _proposed(session: Session, caller: Caller, asked: WhatIfIn, before: PolicySet) -> tuple[Policy, ...]:

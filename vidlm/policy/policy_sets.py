@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlmodel import Session, col, func, select
@@ -130,6 +131,17 @@ def discard(session: Session, row: PolicySetRow, *, actor: str) -> None:
     row.state = SetState.RETIRED.value
     row.retired_at, row.retired_by = clock(session), actor
     _audit(session, row, actor, "policy_set.discarded")
+
+
+def last_changed(row: PolicySetRow) -> datetime:
+    """When a set's content was last written."""
+    return row.changed_at or row.created_at
+
+
+def must_be_as_seen(row: PolicySetRow, seen_at: datetime | None) -> None:
+    """Raises `ConflictError` (`changed_meanwhile`) where a set was changed after `seen_at`, an aware time."""
+    if seen_at is not None and last_changed(row) > seen_at:
+        raise ConflictError("somebody else changed this set meanwhile", code="changed_meanwhile")
 
 
 def lock(session: Session, tenant_id: str) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 from sqlmodel import Session
@@ -28,6 +29,9 @@ from vidlm.policy import stored_scores
 from vidlm.policy.backfills import question_version
 from vidlm.policy.later_scores import with_later
 from vidlm.policy.stored_scores import Stored, question_of
+
+MOST_GONE: Final = 100
+"""Overturned decisions that a trial names one by one."""
 
 DecisionsOf = Callable[[Sequence[str], Sequence[Policy]], Decisions]
 """Past decisions of people on these jobs' flags: videos and policies by their places in the two arguments."""
@@ -51,12 +55,24 @@ class Overturned:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """A flag that people decided about and that would be none: `[start_s, end_s)`, and whether they confirmed it."""
+
+    job_id: str
+    policy_id: str
+    start_s: float
+    end_s: float
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """Two sets of policies over one library.
 
     `flags`: (policy's id, before, after), before None where a policy is new and after None where it is gone or was
     never asked of any video.  `moved`: (before, after, videos) for every pair of actions.  `missing_s`: seconds of
     video that miss any question.  `gpu_s`: what scoring those costs at most, None where nothing was learnt yet.
+    `gone`: what `overturned` counts, up to `MOST_GONE` of it, the confirmed first.
     """
 
     videos: int
@@ -69,6 +85,7 @@ class Trial:
     missing_s: float
     gpu_s: float | None
     overturned: Overturned
+    gone: tuple[Gone, ...]
 
 
 def run(
@@ -99,6 +116,7 @@ def run(
     first, second = (_judged(stored, side, [places[question_of(p)] for p in side]) for side in sides)
     missing, missing_s = _missing(stored, after.policies, places)
     pace = forecast.load(session).pace if missing else None
+    overturned, gone = _overturned(decisions_of(stored.job_ids, sides[1]), stored, sides[1], second)
     change = whatif.change(first, second, max(len(side) for side in sides))
     return Trial(
         videos=len(stored.job_ids),
@@ -114,7 +132,8 @@ def run(
         missing=missing,
         missing_s=missing_s,
         gpu_s=pace.analyzing * missing_s if pace is not None else None,
-        overturned=_overturned(decisions_of, stored, sides[1], second),
+        overturned=overturned,
+        gone=gone,
     )
 
 
@@ -150,6 +169,19 @@ def _flags(
     return tuple((name, before.get(name), after.get(name)) for name in dict.fromkeys([*before, *after]))
 
 
-def _overturned(decisions_of: DecisionsOf, stored: Stored, side: Sequence[Policy], after: Outcome) -> Overturned:
-    told = whatif.overturned(decisions_of(stored.job_ids, side), after)
-    return Overturned(int(told.missed.sum()), int(told.spared.sum()))
+def _overturned(
+    decisions: Decisions, stored: Stored, side: Sequence[Policy], after: Outcome
+) -> tuple[Overturned, tuple[Gone, ...]]:
+    told = whatif.overturned(decisions, after)
+    places = [*np.flatnonzero(told.missed), *np.flatnonzero(told.spared)][:MOST_GONE]
+    gone = tuple(
+        Gone(
+            job_id=stored.job_ids[decisions.videos[place]],
+            policy_id=side[decisions.policies[place]].id,
+            start_s=float(decisions.start_s[place]),
+            end_s=float(decisions.end_s[place]),
+            confirmed=bool(decisions.confirmed[place]),
+        )
+        for place in places
+    )
+    return Overturned(int(told.missed.sum()), int(told.spared.sum())), gone

@@ -5,9 +5,10 @@ Reads rows through `judged` and `golden_looks`, leaves the arithmetic to `vidlm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from vidlm.domain import Action, Policy
 from vidlm.errors import InputError
@@ -21,15 +22,16 @@ from vidlm.moderation.calibration import (
     reliability_table,
 )
 from vidlm.moderation.calibrators import Calibrator
-from vidlm.moderation.estimates import Decisions, Performance, prevalence
+from vidlm.moderation.estimates import Decisions, Performance, precision_at, prevalence
 from vidlm.moderation.intervals import Estimate
 from vidlm.moderation.policies import PolicySet
 from vidlm.moderation.reviewer_errors import GoldenCounts, true_precision_at, true_recall_at
 from vidlm.moderation.routing import RESTRICTED, is_restricted
 from vidlm.policy import policy_sets
 from vidlm.review.golden_looks import GoldenLooks, looks
-from vidlm.review.judged import Judged, judged
+from vidlm.review.judged import Judged, judged, library
 from vidlm.review.standing import Window
+from vidlm.store.review import FlagDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,25 @@ def policy_quality(session: Session, tenant_id: str, policy: Policy, own: Policy
         calibration=calibrated(found.evenly(), at_random=bool(found.drawn.any())),
         golden=golden,
     )
+
+
+def precisions(
+    session: Session, tenant_id: str, policies: Sequence[Policy], own: PolicySet, window: Window
+) -> dict[str, Estimate]:
+    """By id, the precision of each of these policies, in force, from its review threshold on; only where it is known.
+
+    As `policy_quality` tells it, for many at once. Restricted ones are left out.
+    """
+    known = library(session, tenant_id, window)
+    spoken = select(col(FlagDecision.policy_id)).where(col(FlagDecision.tenant_id) == tenant_id).distinct()
+    some = set(session.scalars(spoken)) if known.last_of else set()
+    found = {}
+    for policy in policies:
+        if policy.enabled and policy.id in some and not is_restricted(policy.id):
+            decided = judged(session, tenant_id, policy, own.get(policy.id), window, of=known)
+            threshold = policy.review_threshold
+            found[policy.id] = precision_at(decided.known_above(threshold), threshold)
+    return {policy_id: estimate for policy_id, estimate in found.items() if estimate.value is not None}
 
 
 def find_policy(session: Session, tenant_id: str, policy_id: str, own: PolicySet) -> Policy | None:
