@@ -113,8 +113,8 @@ def histogram_chart(found: Histogram, policy: Policy, *, logarithmic: bool) -> H
     review, block = policy.review_threshold, policy.block_threshold
     never = Mark(score_x(1.0), "1", "block", hidden=True)
     lines = (
-        Mark(score_x(review), f"{review:g}", "review"),
-        never if block > 1 else Mark(score_x(block), f"{block:g}", "block"),
+        Mark(score_x(review), f"{review:.4g}", "review"),
+        never if block > 1 else Mark(score_x(block), f"{block:.4g}", "block"),
     )
     return HistogramChart(
         width=WIDE,

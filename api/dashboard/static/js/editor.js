@@ -25,6 +25,8 @@ const told = { problems: [], changes: [], unscored: [], fresh: true };
 const touched = new WeakMap();
 let form = null, checking = null, timer = null, saving = false, strict = false, leaving = false;
 
+/** Fills a part of the page. Each waits for itself alone: requests of one source stand in line. */
+const load = (target, path, more = {}) => window.htmx.ajax(more.values ? "POST" : "GET", path, { target, source: target, swap: "innerHTML", ...more });
 const dirty = () => JSON.stringify(draft.rows) !== JSON.stringify(draft.base);
 const isNew = (row) => !force.has(row.id) && !draft.base.some((one) => one.id === row.id);
 
@@ -149,7 +151,7 @@ function showScores() {
     place.replaceChildren(h("p", { class: "quiet" }, t("Save the draft to see how videos score under it.")));
     return;
   }
-  window.htmx.ajax("GET", `/policies/${encodeURIComponent(row.id)}/histogram?set=${data.id}`, { target: "#scores", swap: "innerHTML" });
+  load("#scores", `/policies/${encodeURIComponent(row.id)}/histogram?set=${data.id}`);
 }
 
 function moveThresholds() {
@@ -279,7 +281,7 @@ async function tryIt() {
   $("try").disabled = true;
   const values = { policies: JSON.stringify(draft.rows), days: $("trial-days").value };
   try {
-    await window.htmx.ajax("POST", `/policy-sets/${data.id}/what-if`, { target: "#trial", swap: "innerHTML", values });
+    await load("#trial", `/policy-sets/${data.id}/what-if`, { values });
   } finally {
     place.setAttribute("aria-busy", "false");
     $("try").disabled = false;
@@ -301,8 +303,9 @@ const openDiscarding = asks($("discarding"), async () => {
 
 async function activate() {
   if (dirty() ? !(await save()) : told.problems.length && !goTo(told.problems[0])) return;
-  await window.htmx.ajax("GET", `/policy-sets/${data.id}/changes`, { target: "#activating-changes", swap: "innerHTML" });
-  openActivating();
+  $("activating-changes").replaceChildren();
+  await load("#activating-changes", `/policy-sets/${data.id}/changes`);
+  if ($("activating-changes").querySelector("[data-seen-at]")) openActivating();
 }
 
 $("pick-find").addEventListener("input", showAll);

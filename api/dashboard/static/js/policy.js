@@ -5,7 +5,12 @@ import { call, t, toast } from "./page.js";
 const { policy, set } = document.getElementById("policy").dataset;
 const address = `/policies/${policy}`;
 const asked = set ? `?set=${set}` : "";
-const reload = (part, query = asked) => window.htmx.ajax("GET", `${address}/${part}${query}`, { target: `#${part}`, swap: "outerHTML" });
+
+/** A part of the page anew, whatever else is being asked for: requests of one source stand in line. */
+const reload = (part, query = asked) => {
+  const source = document.getElementById(part).parentElement;
+  return window.htmx.ajax("GET", `${address}/${part}${query}`, { source, target: `#${part}`, swap: "outerHTML" });
+};
 
 function installWish() {
   const form = document.getElementById("wish");
