@@ -23,7 +23,7 @@ from vidlm.store.moderation import PolicySetRow
 from vidlm.store.tables import Job, SegmentRow
 
 BINS: Final = 20
-MOST: Final = 20_000
+MOST: Final = 10_000
 """Videos of one histogram, the newest."""
 
 
