@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from api import examples
 from api.deps import CallerDep, Service, ServiceDep
 from api.problems import ProblemError, documented, not_found
-from api.routes.videos import VideoId, existing
+from api.routes.videos import VideoId, shown
 from api.schemas import ThumbnailsOut
 from vidlm.jobs.states import ACTIVE
 from vidlm.store.keys import Caller
@@ -105,7 +105,7 @@ def get_preview(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> Fi
 def _find(service: Service, caller: Caller, video_id: str) -> _Prepared:
     """What was prepared of the caller's video. Raises `ProblemError` 404, 409 before and 410 after its time."""
     with service.database.read() as session:
-        status = existing(session, caller, video_id)
+        status = shown(session, caller, video_id)
         found = find_prepared(session, caller.tenant_id, video_id)
         video = find_video(session, caller.tenant_id, video_id)
     if video is None or video.blob is None:

@@ -14,7 +14,7 @@ from api import examples
 from api.deps import CallerDep, Service, ServiceDep
 from api.once import Once, OnceDep
 from api.problems import ProblemError, documented, not_found
-from api.routes.videos import VideoId, existing, not_ready
+from api.routes.videos import VideoId, not_ready, shown
 from api.schemas import QuestionIn, QuestionOut, question_out
 from vidlm.domain import JobState, WorkState
 from vidlm.errors import ConflictError
@@ -114,7 +114,7 @@ def _ask(service: Service, caller: Caller, once: Once, video_id: str, question: 
     text = clean_question(question.question, service.settings.max_question_chars)
 
     def do() -> Reply:
-        status = existing(session, caller, video_id)
+        status = shown(session, caller, video_id)
         job = job_of(session, video_id, lock=True)
         if job.state != JobState.READY:
             raise not_ready(status)

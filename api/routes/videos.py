@@ -21,17 +21,18 @@ from api.schemas import VideoOut, VideoPage, video_out
 from api.uploads import FIELD, receive_form
 from api.wishes import wishes_of
 from vidlm import crash
-from vidlm.domain import JobState, Priority, to_document
+from vidlm.domain import JobState, Priority, Role, to_document
 from vidlm.jobs import control, disposal, intake
 from vidlm.jobs.idempotency import Reply
 from vidlm.jobs.intake import Wishes
 from vidlm.jobs.states import OPEN
+from vidlm.review import filing
 from vidlm.store.blobs import IncomingBlob
 from vidlm.store.columns import new_id
 from vidlm.store.engine import lock_key
 from vidlm.store.keys import Caller
 from vidlm.store.listing import list_videos
-from vidlm.store.queries import VideoStatus, find_document, find_video, video_status
+from vidlm.store.queries import VideoStatus, find_document, find_video, job_of, video_status
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -123,7 +124,7 @@ def get_video(video_id: VideoId, service: ServiceDep, caller: CallerDep, forecas
 def get_analysis(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> JSONResponse:
     """The whole analysis, exactly the document that `vidlm analyze --json` prints. 409 until the job is `ready`."""
     with service.database.read() as session:
-        status = existing(session, caller, video_id)
+        status = shown(session, caller, video_id)
         document = find_document(session, caller.tenant_id, video_id)
     if document is None:
         raise not_ready(status)
@@ -148,7 +149,7 @@ def get_analysis(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> J
 def get_content(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> FileResponse:
     """The uploaded bytes, whole or a `Range`, as an attachment that no browser interprets."""
     with service.database.read() as session:
-        existing(session, caller, video_id)
+        shown(session, caller, video_id)
         video = find_video(session, caller.tenant_id, video_id)
     if video is None or video.blob is None or not service.blobs.path(video.blob).is_file():
         raise ProblemError(410, "deleted", "the video was deleted")
@@ -183,6 +184,18 @@ def existing(session: Session, caller: Caller, video_id: str) -> VideoStatus:
         raise not_found("video")
     if status.state is JobState.DELETED:
         raise ProblemError(410, "deleted", "the video was deleted")
+    return status
+
+
+def shown(session: Session, caller: Caller, video_id: str) -> VideoStatus:
+    """The caller's video, where they may see what is in it. Raises `ProblemError` 404 or 410.
+
+    What child safety flagged is shown to those with the grant, and to admins, who give it.
+    """
+    status = existing(session, caller, video_id)
+    grants = caller.restricted or caller.role is Role.ADMIN
+    if not grants and filing.is_restricted(session, job_of(session, video_id)):
+        raise not_found("video")
     return status
 
 

@@ -211,3 +211,16 @@ def test_two_hundred_people_at_once_and_some_of_them_die(api: Api) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(second_round, range(8)))
     assert decided == dict.fromkeys(jobs, 1)
+
+
+def test_what_child_safety_flagged_is_shown_to_those_who_may_see_it(api: Api) -> None:
+    job = analysed(api.database, flag("child_safety.child_endangerment"))
+    paths = ("analysis", "content", "poster", "preview", "thumbnails", "thumbnails/0")
+    with client_of(api, Role.LEAD) as lead, client_of(api, Role.VIEWER, restricted=True) as may:
+        assert lead.get(f"/v1/videos/{job.video_id}").json()["state"] == "ready"  # that it is there is no secret
+        for path in paths:
+            assert problem(lead.get(f"/v1/videos/{job.video_id}/{path}")) == (404, "not_found"), path
+        asked = lead.post(f"/v1/videos/{job.video_id}/questions", json={"question": "what?"})
+        assert problem(asked) == (404, "not_found")
+        assert may.get(f"/v1/videos/{job.video_id}/analysis").status_code == 200
+    assert api.client.get(f"/v1/videos/{job.video_id}/analysis").status_code == 200
