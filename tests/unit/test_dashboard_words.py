@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def test_every_text_is_translated(language: str) -> None:
     assert len(pages) > 100
     assert pages - set(words.known(language)) == set()
     assert texts(rendering.STATIC / "js", ".js") - set(words.for_scripts(language)) == set()
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_text_is_translated_in_one_way(language: str) -> None:
+    found: dict[str, str] = {}
+    for file in (words.FOLDER / language).glob("*.json"):
+        for text, translated in json.loads(file.read_text(encoding="utf-8")).items():
+            assert found.setdefault(text, translated) == translated, (file.name, text)
 
 
 @pytest.mark.parametrize("language", OTHERS)

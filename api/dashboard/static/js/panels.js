@@ -4,6 +4,8 @@ import { h } from "./dom.js";
 
 const word = (name) => t(name.replaceAll("_", " "));
 
+const lookSaid = (outcome) => ({ confirmed: t("confirmed"), rejected: t("ruled out") })[outcome] ?? t("unverified");
+
 /** A score as a bar, with its policy's thresholds across it. */
 function scoreBar(score, policy) {
   const bar = h("div", { class: "score", role: "img", "aria-label": t("score {score}, threshold {limit}", { score: score.toFixed(2), limit: policy?.review_threshold ?? "–" }) });
@@ -27,7 +29,7 @@ export function flagCard(flag, data, draft, { current, onChoose, onJudge }) {
     "li",
     { class: `card flag tight ${flag.severity}`, "aria-current": String(current), "data-flag": flag.id, onclick: (event) => !event.target.closest("button, select, summary") && onChoose(flag) },
     h("div", { class: "flag-head" }, h("strong", null, policy?.title ?? flag.policy_id), h("span", { class: `severity ${flag.severity}` }, word(flag.severity))),
-    h("div", { class: "row close spread quiet" }, h("button", { type: "button", class: "small plain clock", onclick: () => onChoose(flag) }, `${clock(flag.start_s)} – ${clock(flag.end_s)}`), h("span", null, `${flag.score.toFixed(2)} · ${word(flag.action)}${look ? ` · ${t("looked at twice: {outcome}", { outcome: word(look.outcome) })}` : ""}`)),
+    h("div", { class: "row close spread quiet" }, h("button", { type: "button", class: "small plain clock", onclick: () => onChoose(flag) }, `${clock(flag.start_s)} – ${clock(flag.end_s)}`), h("span", null, `${flag.score.toFixed(2)} · ${word(flag.action)}${look ? ` · ${t("looked at twice: {outcome}", { outcome: lookSaid(look.outcome) })}` : ""}`)),
     scoreBar(flag.score, policy),
     policy && h("details", { class: "policy-text", open: current }, h("summary", null, t("What the policy says")), h("dl", null, h("dt", null, t("Blocked")), h("dd", null, policy.blocked), h("dt", null, t("Allowed")), h("dd", null, policy.allowed || "–"))),
     onJudge && judging(flag, data, draft, onJudge),
