@@ -92,7 +92,6 @@ class TrialPart:
     videos: int
     segments: int
     days: float
-    window_days: int
     queue_before: int
     queue_after: int
     verdicts: tuple[Verdicts, ...]
@@ -174,7 +173,7 @@ def what_if(
     with service.database.read() as session:
         part = _trial(session, person.caller, found.trial, since, now)
     titles = _titles(found.before.policies, found.after.policies)
-    shown = TrialPart(**part, window_days=days, titles=titles, unchanged=not found.changes)
+    shown = TrialPart(**part, titles=titles, unchanged=not found.changes)
     return rendering.html("parts/trial.html", rendering.frame("policies", person), shown)
 
 

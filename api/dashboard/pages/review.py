@@ -22,7 +22,7 @@ from api.deps import Service, ServiceDep
 from api.review_views import case_out, decision_out
 from api.routes.review import item_of
 from vidlm.known import matches
-from vidlm.moderation.decisions import Occasion, RejectReason
+from vidlm.moderation.decisions import Occasion
 from vidlm.people import accounts
 from vidlm.review import deciding
 from vidlm.review.settings import settings_of
@@ -58,7 +58,6 @@ class ReviewPage:
 
     data: dict[str, Any]
     queue: str
-    reasons: tuple[str, ...]
 
 
 @router.get("/{item_id}")
@@ -66,7 +65,7 @@ def get_review(
     item_id: ItemId, person: PersonDep, service: ServiceDep, queue: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
     """The page, with its first video in it."""
-    page = ReviewPage(data_of(service, person.caller, item_id), queue, tuple(RejectReason))
+    page = ReviewPage(data_of(service, person.caller, item_id), queue)
     return rendering.html("review.html", rendering.frame("queue", person), page)
 
 
