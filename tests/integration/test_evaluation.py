@@ -35,7 +35,7 @@ from vidlm.seeing import Eyes
 from vidlm.toyworld.encode import encode_clip
 from vidlm.toyworld.scene import Actor, Clip, Scene
 
-SETTINGS = Settings(model=str(EMBEDDED_MODEL), device="cpu")
+SETTINGS = Settings(model=str(EMBEDDED_MODEL), device="cpu", segment_max_s=10.0, second_look_s=0)
 SKY = ((150.0, 178.0, 205.0), (128.0, 150.0, 140.0))
 SAND = ((190.0, 180.0, 160.0), (170.0, 158.0, 136.0))
 FIGHT, STAR = "violence.fight", "a yellow star"

@@ -198,7 +198,10 @@ def test_made_passwords_are_strong_and_differ() -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from([*CHOICES, "else"]), st.one_of(st.booleans(), st.integers(), st.text(max_size=6)))
+    st.dictionaries(
+        st.sampled_from([*CHOICES, "else"]),
+        st.sampled_from([True, False, 0, 1, 2, 0.5, None, "", "en", "dark", [], {}]),
+    )
 )
 def test_whatever_is_stored_gives_preferences_that_can_be_chosen(stored: dict[str, object]) -> None:
     found = preferences.of(stored)

@@ -46,7 +46,8 @@ def meaning(code: str, language: str) -> str:
 
 def job_codes() -> set[str]:
     """How a job may end, as errors say it; what configures the service or asks for something else is no job's end."""
-    services = {errors.ServiceError, *errors.ServiceError.__subclasses__(), errors.InputError, VidlmError}
+    ours = {one for one in errors.ServiceError.__subclasses__() if one.__module__ == errors.__name__}  # not the CLI's
+    services = {errors.ServiceError, *ours, errors.InputError, VidlmError}
     return MEDIA_CODES | {WORKER_LOST} | {one.code for one in services if one is not errors.ServiceError}
 
 
