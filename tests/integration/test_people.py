@@ -197,12 +197,10 @@ def test_made_passwords_are_strong_and_differ() -> None:
         passwords.check(one)
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from([*CHOICES, "else"]),
-        st.sampled_from([True, False, 0, 1, 2, 0.5, None, "", "en", "dark", [], {}]),
-    )
-)
+STORED = st.sampled_from([True, False, 0, 1, 2, 0.5, None, "", "en", "dark", [], {}])
+
+
+@given(st.dictionaries(st.sampled_from([*CHOICES, "else"]), STORED))
 def test_whatever_is_stored_gives_preferences_that_can_be_chosen(stored: dict[str, object]) -> None:
     found = preferences.of(stored)
     for name, choices in CHOICES.items():
