@@ -9,8 +9,9 @@ import pytest
 from tests.fuzz import Fuzz
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("part", range(4))
 def test_no_mutation_breaks_anything(part: int, tmp_path: Path) -> None:
     fuzz = Fuzz(seed=0, folder=tmp_path)
     for number in range(50 * part, 50 * part + 50):

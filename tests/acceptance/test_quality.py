@@ -6,6 +6,9 @@ from vidlm.config import EMBEDDED_MODEL, Settings
 from vidlm.toyworld.evaluate import evaluate
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def figures() -> dict[str, float]:
     table = evaluate(2026, 16, Settings(model=str(EMBEDDED_MODEL)), variants=False)
