@@ -5,7 +5,6 @@ import pytest
 from vidlm.config import EMBEDDED_MODEL, Settings
 from vidlm.toyworld.evaluate import evaluate
 
-
 pytestmark = pytest.mark.slow
 
 

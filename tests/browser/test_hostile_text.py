@@ -83,6 +83,7 @@ def planted(house: House, payload: str) -> tuple[str, str]:
         item.state, item.decided_at = "decided", item.created_at  # nobody is given it
         asked = Question(tenant_id=item.tenant_id, video_id=item.video_id, text=payload, state="done")
         asked.answer = {"question": payload, "text": payload, "confidence": 0.5, "abstained": False, "evidence": []}
+        asked.answer |= {"provenance": found["provenance"]}
         session.add_all([item, asked])
         return item.video_id, item_id
 
