@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from api import dashboard, problems, tus
 from api.dashboard import access
-from api.dashboard.live import Watch
+from api.dashboard.live import Recent, Watch
 from api.deps import Service
 from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
@@ -105,6 +105,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.forecast = Forecast()
     app.state.followers = Followers(parts.database, app.state.forecast)
     app.state.watch = Watch()
+    app.state.recent = Recent()
     app.state.meter = Meter(settings)
     app.state.checks = Checks(parts.database, settings.audit_anchor)
     problems.install(app)

@@ -14,7 +14,7 @@ from sqlmodel import Session
 
 from api.dashboard import rendering
 from api.dashboard.access import PageRoute, PersonDep, is_part
-from api.dashboard.live import MOST, Watch
+from api.dashboard.live import MOST, Recent, Watch
 from api.deps import ServiceDep
 from api.problems import ProblemError, not_found
 from api.review_schemas import ExposureOut, ReviewItemOut
@@ -97,7 +97,7 @@ def get_queue(
     """The page, or for a page that is open already, its list alone."""
     asked = Asked(queue, severity if severity in list(Severity) else "", state.value, mine, cursor)
     with service.database.read() as session:
-        page = _page(session, person.caller, asked)
+        page = _page(session, person.caller, asked, request.app.state.recent)
     template = "parts/queue.html" if is_part(request) else "queue.html"
     return rendering.html(template, rendering.frame("queue", person), page)
 
@@ -154,9 +154,10 @@ def remove_view(person: PersonDep, service: ServiceDep, view_id: Annotated[str, 
     return RedirectResponse("/queue", 303)
 
 
-def _page(session: Session, caller: Caller, asked: Asked) -> QueuePage:
+def _page(session: Session, caller: Caller, asked: Asked, recent: Recent) -> QueuePage:
     known = {one.id: one for one in queues.listed(session, caller.tenant_id)}
-    waits = queues.waiting(session, caller.tenant_id, restricted=caller.restricted)
+    whose = ("waiting", caller.tenant_id, caller.restricted)
+    waits = recent.get(whose, lambda: queues.waiting(session, caller.tenant_id, restricted=caller.restricted))
     chosen = next((one for one in known.values() if one.name == asked.queue), None)
     if asked.queue and chosen is None:
         raise not_found("queue")

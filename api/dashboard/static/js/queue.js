@@ -1,10 +1,11 @@
 // The queue keeps itself current, and Enter begins.
 import { preferences } from "./page.js";
 
+const renew = () => document.body.dispatchEvent(new Event("queue-changed"));
 const stream = new EventSource("/queue/events");
 let first = true;
 stream.addEventListener("changed", () => {
-  if (!first && !document.querySelector("dialog[open]")) document.body.dispatchEvent(new Event("queue-changed"));
+  if (!first && !document.querySelector("dialog[open]")) setTimeout(renew, 1100); // counts are a second old at most
   first = false;
 });
 addEventListener("pagehide", () => stream.close());
