@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Response, sync_playwright
 from ready_rows import ready
 from review_helpers import flag
 from sqlmodel import Session
@@ -98,15 +98,15 @@ def at_the_desk(data: Path, decisions: int, kept: int) -> dict[str, Any]:
         house.refill(decisions + 2)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
-        payload = _payload(page)
         _sign_in(page, house.url)
+        responses: list[Response] = []
+        page.on("response", lambda response: responses.append(response))  # noqa: PLW0108  the library marks it
         page.locator("#start button").click()
         page.wait_for_url("**/review/rvi_*")
         page.locator("#flags li").first.wait_for()
         page.wait_for_timeout(2000)  # the next one is taken ahead
-        loaded_kb = sum(payload.values()) / 1000
-        figures = _timed(page, decisions)
-        figures["payload_kb"] = round(loaded_kb, 1)
+        payload_kb = _payload_kb(responses)
+        figures = _timed(page, decisions) | {"payload_kb": payload_kb}
         for _ in range(kept + 5):
             ready(house.database, flag())
         figures["heap_mb"] = _heap(page, kept)
@@ -145,16 +145,11 @@ def _heap(page: Page, kept: int) -> dict[str, float]:
     return found
 
 
-def _payload(page: Page) -> dict[str, int]:
-    """By address, bytes of what a page loads that is neither picture nor video; filled while it does."""
-    sizes: dict[str, int] = {}
-
-    def note(response: Any) -> None:
-        if response.request.resource_type in ("document", "script", "stylesheet") and response.status == 200:
-            sizes[response.url] = len(response.body())
-
-    page.on("requestfinished", lambda request: note(request.response()))
-    return sizes
+def _payload_kb(responses: list[Response]) -> float:
+    """What a page loaded that is neither picture nor video."""
+    kinds = ("document", "script", "stylesheet")
+    sizes = {one.url: len(one.body()) for one in responses if one.request.resource_type in kinds and one.status == 200}
+    return round(sum(sizes.values()) / 1000, 1)
 
 
 def among_many(data: Path) -> dict[str, Any]:
