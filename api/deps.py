@@ -80,7 +80,7 @@ def check_role(request: Request, caller: Caller) -> None:
 def _note_use(database: Database, caller: Caller) -> None:
     """Nobody's request fails because of this: the next one writes it down."""
     with suppress(SQLAlchemyError), database.write() as session:
-        used(session, caller.key_id)
+        used(session, caller.id)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

@@ -14,7 +14,8 @@ from starlette.types import Scope
 
 from api import dashboard, problems, tus
 from api.dashboard import access
-from api.dashboard.live import Recent, Watch
+from api.dashboard.kept import Kept
+from api.dashboard.live import Watch
 from api.deps import Service
 from api.following import Followers
 from api.middleware import BodyLimit, SecurityHeaders
@@ -105,7 +106,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.forecast = Forecast()
     app.state.followers = Followers(parts.database, app.state.forecast)
     app.state.watch = Watch()
-    app.state.recent = Recent()
+    app.state.waiting = Kept(1.0)
     app.state.meter = Meter(settings)
     app.state.checks = Checks(parts.database, settings.audit_anchor)
     problems.install(app)

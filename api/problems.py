@@ -41,7 +41,7 @@ _HTTP_CODES: Final = {
 _EXAMPLES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("invalid_multipart", "the body is not a complete multipart form"),
     401: ("unauthorized", "an API key is needed: Authorization: Bearer vk_..."),
-    403: ("forbidden", "this needs the role lead; your key has reviewer"),
+    403: ("forbidden", "this needs the role lead; yours is reviewer"),
     404: ("not_found", "there is no such video"),
     408: ("idle", "nothing came for 30 s; what had come is kept"),
     409: ("not_ready", "the analysis is not ready: the job is analyzing"),

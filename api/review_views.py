@@ -37,7 +37,7 @@ def item_out(caller: Caller, item: ReviewItem, job: Job, queue: ReviewQueue) -> 
     """An item for a list. A golden one looks as one that was flagged."""
     occasion = Occasion(item.occasion)
     state = ItemState(item.state)
-    mine = state is ItemState.CLAIMED and item.claimed_by == caller.key_id and item.claimed_until is not None
+    mine = state is ItemState.CLAIMED and item.claimed_by == caller.id and item.claimed_until is not None
     since = job.finished_at if occasion in _AS_FLAGGED else None
     return ReviewItemOut(
         id=item.id,
@@ -88,7 +88,7 @@ def claim_out(session: Session, caller: Caller, item: ReviewItem | None) -> Clai
 
 def exposure_out(session: Session, caller: Caller) -> ExposureOut:
     """What the caller has looked at."""
-    seen = serving.exposure_of(session, caller.tenant_id, caller.key_id)
+    seen = serving.exposure_of(session, caller.tenant_id, caller.id)
     return ExposureOut.model_validate(seen, from_attributes=True)
 
 

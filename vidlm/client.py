@@ -94,8 +94,10 @@ class Client:
             self._exchange("PATCH", where, _blocks(source, size - offset), dict(speaks) | headers)
 
     def _call(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Any:
+        """The answer's document; `None` where it has none."""
+        answer = self._exchange(method, path, body, headers)[1]
         try:
-            return json.loads(self._exchange(method, path, body, headers)[1])
+            return json.loads(answer) if answer else None
         except ValueError as exc:
             raise ServiceError(f"the service did not answer {method} {path}: {exc}") from exc
 

@@ -7,42 +7,20 @@ part that changed. While nobody watches, nobody looks.
 from __future__ import annotations
 
 import asyncio
-import math
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 POLL_S: Final = 2.0
 HEARTBEAT_S: Final = 15.0
 MOST: Final = 256
 """Streams of one process; more are asked to come back later."""
-
-
-class Recent:
-    """What was counted a moment ago, for whoever asks again within `keep_s`; one counts while others wait for it."""
-
-    def __init__(self, keep_s: float = 1.0) -> None:
-        self._keep_s = keep_s
-        self._lock = threading.Lock()
-        self._seen: dict[Hashable, tuple[float, Any]] = {}
-
-    def get(self, what: Hashable, count: Callable[[], T]) -> T:
-        """What `count` says, or said less than `keep_s` ago."""
-        with self._lock:
-            at_s, seen = self._seen.get(what, (-math.inf, None))
-            if time.monotonic() - at_s >= self._keep_s:
-                seen = count()
-                self._seen[what] = (time.monotonic(), seen)
-            found: T = seen
-            return found
 
 
 class Watch:

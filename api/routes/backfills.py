@@ -64,7 +64,7 @@ def begin_backfill(
             row = backfills.ask(
                 session,
                 tenant_id=caller.tenant_id,
-                actor=caller.key_id,
+                actor=caller.id,
                 chosen=chosen,
                 filters=filters,
                 apply=wanted.apply,
@@ -120,7 +120,7 @@ def cancel_backfill(backfill_id: BackfillId, service: ServiceDep, caller: Caller
 
         def do() -> Reply:
             row = _of(session, caller, backfill_id, lock=True)
-            backfills.cancel(session, row, actor=caller.key_id)
+            backfills.cancel(session, row, actor=caller.id)
             session.flush()
             return Reply(202, backfill_out(row).model_dump(mode="json"))
 

@@ -74,7 +74,7 @@ def create_entry(
                 tenant_id=caller.tenant_id,
                 video_id=asked.video_id,
                 bank=bank,
-                actor=caller.key_id,
+                actor=caller.id,
                 reason=asked.reason,
                 decision_id=asked.decision_id,
                 restricted=asked.restricted,
@@ -134,7 +134,7 @@ def withdraw_entry(
     """Take an entry out of its bank. What matched it before stays as it was judged. May be repeated."""
     with service.database.write() as session:
         entry = _entry_of(session, caller, bank, entry_id, lock=True)
-        banks.withdraw(session, entry, actor=caller.key_id, reason=reason)
+        banks.withdraw(session, entry, actor=caller.id, reason=reason)
         return entry_out(entry)
 
 
@@ -186,7 +186,7 @@ async def import_list(
                     videos,
                     tenant_id=caller.tenant_id,
                     bank=bank,
-                    actor=caller.key_id,
+                    actor=caller.id,
                     reason=reason,
                     restricted=restricted,
                 )

@@ -44,7 +44,7 @@ def cancel_video(video_id: VideoId, service: ServiceDep, caller: CallerDep, once
     with service.database.write() as session:
 
         def do() -> Reply:
-            control.cancel(session, _locked(session, caller, video_id), actor=caller.key_id)
+            control.cancel(session, _locked(session, caller, video_id), actor=caller.id)
             session.flush()
             return accepted(session, caller, video_id)
 
@@ -75,7 +75,7 @@ def retry_video(
 
         def do() -> Reply:
             job = _locked(session, caller, video_id)
-            control.retry(session, job, actor=caller.key_id, deadline_s=wanted.deadline_s)
+            control.retry(session, job, actor=caller.id, deadline_s=wanted.deadline_s)
             session.flush()
             return accepted(session, caller, video_id)
 
@@ -87,7 +87,7 @@ def retry_video(
 def hold_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> Response:
     """Put a legal hold on a video: until it is lifted nothing of it is deleted, neither asked for nor by age."""
     with service.database.write() as session:
-        control.hold(session, _video(session, caller, video_id), True, actor=caller.key_id)
+        control.hold(session, _video(session, caller, video_id), True, actor=caller.id)
     return Response(status_code=204)
 
 
@@ -95,7 +95,7 @@ def hold_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> Res
 def release_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> Response:
     """Lift a video's legal hold."""
     with service.database.write() as session:
-        control.hold(session, _video(session, caller, video_id), False, actor=caller.key_id)
+        control.hold(session, _video(session, caller, video_id), False, actor=caller.id)
     return Response(status_code=204)
 
 

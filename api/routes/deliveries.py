@@ -92,7 +92,7 @@ def replay_delivery(delivery_id: DeliveryId, service: ServiceDep, caller: Caller
 
         def do() -> Reply:
             entry = _delivery(session, caller, delivery_id)
-            copy = delivery_log.again(session, entry.delivery, actor=caller.key_id)
+            copy = delivery_log.again(session, entry.delivery, actor=caller.id)
             session.flush()
             body = delivery_out(Entry(copy, entry.event, 0)).model_dump(mode="json")
             return Reply(202, body, {"Location": f"/v1/webhooks/deliveries/{copy.id}"})
@@ -121,7 +121,7 @@ def replay_webhook(
         def do() -> Reply:
             row = webhook_of(session, caller, webhook_id)
             said = delivery_log.again_since(
-                session, row, asked.since, actor=caller.key_id, undelivered=asked.undelivered, after=asked.cursor
+                session, row, asked.since, actor=caller.id, undelivered=asked.undelivered, after=asked.cursor
             )
             return Reply(202, ReplayOut(deliveries=said.deliveries, next_cursor=said.last_event).model_dump())
 

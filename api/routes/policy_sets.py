@@ -59,7 +59,7 @@ def create_policy_set(
             row = policy_sets.create(
                 session,
                 tenant_id=caller.tenant_id,
-                actor=caller.key_id,
+                actor=caller.id,
                 name=asked.name,
                 policies=policies,
                 based_on=base,
@@ -120,7 +120,7 @@ def change_policy_set(
     with service.database.write() as session:
         row = set_of(session, caller, policy_set_id, lock=True)
         policy_sets.must_be_as_seen(row, asked.seen_at)
-        policy_sets.change(session, row, actor=caller.key_id, name=asked.name, policies=given)
+        policy_sets.change(session, row, actor=caller.id, name=asked.name, policies=given)
         session.flush()
         return _shown(session, service, row)
 
@@ -148,7 +148,7 @@ def activate_policy_set(
             row = set_of(session, caller, policy_set_id, lock=True)
             policy_sets.must_be_as_seen(row, asked.seen_at)
             before = policy_sets.in_force(session, caller.tenant_id, service.policies).policies.policies
-            policy_sets.activate(session, row, actor=caller.key_id, reason=asked.reason, before=before)
+            policy_sets.activate(session, row, actor=caller.id, reason=asked.reason, before=before)
             session.flush()
             return Reply(200, _shown(session, service, row).model_dump(mode="json"))
 
@@ -165,7 +165,7 @@ def discard_policy_set(policy_set_id: SetId, service: ServiceDep, caller: Caller
     """Discard a draft. It stays in the list as `retired`. 409 `not_a_draft`."""
     with service.database.write() as session:
         row = set_of(session, caller, policy_set_id, lock=True)
-        policy_sets.discard(session, row, actor=caller.key_id)
+        policy_sets.discard(session, row, actor=caller.id)
         session.flush()
         return _shown(session, service, row)
 

@@ -45,7 +45,7 @@ def export_decisions(
 ) -> StreamingResponse:
     """All decisions that count, without those on child safety. That you took them stands in the audit."""
     wanted = exporting.Wanted(caller.tenant_id, _moment(since, "since"), _moment(until, "until"))
-    exporting.note(service.database, form, wanted, actor=caller.key_id)
+    exporting.note(service.database, form, wanted, actor=caller.id)
 
     def lines() -> Iterator[str]:
         for text, _ in exporting.pieces(service.database, form, wanted):

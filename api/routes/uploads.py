@@ -185,7 +185,7 @@ def end_upload(video_id: VideoId, service: ServiceDep, caller: TusCallerDep) -> 
         if job.state != JobState.UPLOADING:
             _not_over(existing(session, caller, video_id))
             raise ProblemError(409, "already_uploaded", "all bytes are here: it is a video now, delete or cancel that")
-        control.cancel(session, job, actor=caller.key_id)
+        control.cancel(session, job, actor=caller.id)
     service.blobs.remove_partial(video_id)
     return Response(status_code=204)
 
@@ -200,7 +200,7 @@ def _create(service: Service, caller: Caller, once: Once, *, length: int, metada
             session,
             video_id=video_id,
             tenant_id=caller.tenant_id,
-            actor=caller.key_id,
+            actor=caller.id,
             size_bytes=length,
             patience_s=service.settings.upload_patience_s,
             wishes=wishes,
@@ -239,7 +239,7 @@ def _complete(service: Service, caller: Caller, video_id: str, file: OpenPartial
             lock_key(session, sealed.key)
             file.place(sealed)
             crash.point("resumable.placed")
-            intake.uploaded(session, job, actor=caller.key_id, blob=sealed, deadline_s=wishes.deadline_s)
+            intake.uploaded(session, job, actor=caller.id, blob=sealed, deadline_s=wishes.deadline_s)
             crash.point("resumable.recorded")
     except BaseException:
         disposal.remove_if_unknown(service.database, service.blobs, sealed.key)

@@ -172,7 +172,7 @@ def delete_video(video_id: VideoId, service: ServiceDep, caller: CallerDep) -> R
         video = find_video(session, caller.tenant_id, video_id)
         if video is None:
             raise not_found("video")
-        control.deleted(session, video, actor=caller.key_id)
+        control.deleted(session, video, actor=caller.id)
     disposal.dispose(service.database, service.blobs, video_id)
     return Response(status_code=204)
 
@@ -222,7 +222,7 @@ def _accept(service: Service, caller: Caller, once: Once, incoming: IncomingBlob
         incoming.place(sealed)
         crash.point("upload.placed")
         intake.accept(
-            session, video_id=video_id, tenant_id=caller.tenant_id, actor=caller.key_id, blob=sealed, wishes=wishes
+            session, video_id=video_id, tenant_id=caller.tenant_id, actor=caller.id, blob=sealed, wishes=wishes
         )
         session.flush()
         crash.point("upload.recorded")

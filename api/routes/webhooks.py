@@ -63,7 +63,7 @@ def create_webhook(
             row = webhooks.create(
                 session,
                 tenant_id=caller.tenant_id,
-                actor=caller.key_id,
+                actor=caller.id,
                 url=url,
                 events=asked.events,
                 description=asked.description,
@@ -105,7 +105,7 @@ def rotate_signing_secret(
     with service.database.write() as session:
 
         def do() -> Reply:
-            made = webhooks.rotate_signing_secret(session, caller.tenant_id, actor=caller.key_id, secret=given)
+            made = webhooks.rotate_signing_secret(session, caller.tenant_id, actor=caller.id, secret=given)
             return Reply(200, {"secret": made})
 
         reply = once(session, given, do)
@@ -139,7 +139,7 @@ def change_webhook(
     with service.database.write() as session:
         row = webhook_of(session, caller, webhook_id, lock=True)
         changes = asked.model_dump(exclude_none=True) | ({} if url is None else {"url": url})
-        webhooks.change(session, row, actor=caller.key_id, **changes)
+        webhooks.change(session, row, actor=caller.id, **changes)
         session.flush()
         session.refresh(row)
         return webhook_out(row)
@@ -149,7 +149,7 @@ def change_webhook(
 def delete_webhook(webhook_id: WebhookId, service: ServiceDep, caller: CallerDep) -> Response:
     """Tell this address nothing more: what waits for it is called off. Its deliveries stay in the log."""
     with service.database.write() as session:
-        webhooks.delete(session, webhook_of(session, caller, webhook_id, lock=True), actor=caller.key_id)
+        webhooks.delete(session, webhook_of(session, caller, webhook_id, lock=True), actor=caller.id)
     return Response(status_code=204)
 
 
@@ -167,7 +167,7 @@ def rotate_webhook(
 
         def do() -> Reply:
             row = webhook_of(session, caller, webhook_id, lock=True)
-            webhooks.rotate(session, row, actor=caller.key_id, secret=given)
+            webhooks.rotate(session, row, actor=caller.id, secret=given)
             return Reply(200, webhook_created(row).model_dump(mode="json"))
 
         reply = once(session, given, do)
@@ -182,7 +182,7 @@ def rotate_webhook(
 def try_webhook(webhook_id: WebhookId, service: ServiceDep, caller: CallerDep) -> TestedOut:
     """Send it a `webhook.test` message now, enabled or not, and say what was answered. Once, and not in the log."""
     with service.database.write() as session:
-        message = deliveries.trial(session, webhook_of(session, caller, webhook_id), actor=caller.key_id)
+        message = deliveries.trial(session, webhook_of(session, caller, webhook_id), actor=caller.id)
     began_s = time.monotonic()
     status, error = None, None
     try:

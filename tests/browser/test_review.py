@@ -5,16 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-from contextlib import suppress
-from datetime import UTC, datetime
 
 import pytest
 from browser_helpers import House, Tab
 from playwright.sync_api import Page, expect
-from sqlmodel import col, update
-
-from vidlm.errors import ServiceError
-from vidlm.store.review import ReviewItem
 
 DESK = re.compile("/review/rvi_")
 
@@ -131,14 +125,7 @@ def test_a_decision_survives_a_reload_of_the_page(desk: Page, tab: Tab, house: H
 def test_what_somebody_else_decided_meanwhile_is_said(desk: Page, tab: Tab, house: House) -> None:
     tab.allowed.append("409")
     item = item_of(desk)
-    with house.database.write() as session:
-        gone = update(ReviewItem).where(col(ReviewItem.id) == item)
-        session.exec(gone.values(claimed_until=datetime(2020, 1, 1, tzinfo=UTC)))
-    passed: list[str] = []
-    while (taken := house.client.post("/v1/review/claim", {"without": passed})["item"])["id"] != item:
-        passed.append(taken["id"])
-        with suppress(ServiceError):  # a 204 is no JSON
-            house.client.post(f"/v1/review/items/{taken['id']}/release", {"token": taken["lock"]["token"]})
+    taken = house.claim(item_id=item)
     told = [{"flag_id": one["id"], "verdict": "confirm"} for one in taken["flags"]]
     said = {"token": taken["lock"]["token"], "outcome": "remove", "flags": told}
     house.client.post(f"/v1/review/items/{item}/decision", said)

@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from browser_helpers import House, Tab, wait_ended
 from playwright.sync_api import Locator, Page, expect
 
 from vidlm.domain import JobState
-from vidlm.errors import ServiceError
 from vidlm.jobs import events, intake
 from vidlm.jobs.intake import Wishes
 from vidlm.store.blobs import StoredBlob, blob_key
@@ -306,24 +304,12 @@ def test_nobody_is_offered_what_they_may_not_do(tab: Tab, house: House) -> None:
     expect(page.get_by_text("What people decided in detail is for reviewers.")).to_be_visible()
 
 
-def claimed(house: House, video_id: str) -> Any:
-    """The review item of a video, once it is filed; what came before it goes back into the line."""
-    others = []
-    house.refill(0)  # nobody holds anything
-    while (item := house.client.post("/v1/review/claim", {})["item"]) is None or item["video_id"] != video_id:
-        others += [] if item is None else [item]
-    for other in others:
-        with suppress(ServiceError):  # a 204 is no JSON
-            house.client.post(f"/v1/review/items/{other['id']}/release", {"token": other["lock"]["token"]})
-    return item
-
-
 def test_a_lead_appeals_for_a_videos_owner(tab: Tab, house: House) -> None:
     clip = house.settings.data / "clips" / "appealed.mp4"
     clip.write_bytes(next(clip.parent.glob("kitchen-knife.*")).read_bytes())
     video_id = str(house.client.upload(clip)["id"])
     wait_ended(house.client, video_id, 90)
-    item = claimed(house, video_id)
+    item = house.claim(video_id=video_id)
     told = [{"flag_id": one["id"], "verdict": "confirm"} for one in item["flags"]]
     said = {"token": item["lock"]["token"], "outcome": "remove", "flags": told, "note": "it burns"}
     house.client.post(f"/v1/review/items/{item['id']}/decision", said)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from clips import H264, numbered
 from conftest import Api
+from review_helpers import analysed, flag
 
 from vidlm.client import Client
 from vidlm.errors import ServiceError
@@ -37,3 +38,9 @@ def test_a_problem_keeps_its_code(client: Client) -> None:
 def test_silence_is_an_error() -> None:
     with pytest.raises(ServiceError, match="did not answer GET /v1/policies"):
         Client("http://127.0.0.1:1", "vk_none").get("/v1/policies")
+
+
+def test_an_answer_without_a_document_is_none(api: Api, client: Client) -> None:
+    analysed(api.database, flag(score=0.9))
+    item = client.post("/v1/review/claim", {})["item"]
+    assert client.post(f"/v1/review/items/{item['id']}/release", {"token": item["lock"]["token"]}) is None

@@ -137,9 +137,9 @@ def test_golden_and_restricted_videos_do_not_count(database: Database) -> None:
         people = {one.actor: one for one in review_quality(session, DEFAULT_TENANT).reviewers}
     assert (golden_.flagged.seen, golden_.flagged.violations, golden_.flagged.clean) == (0, 1, 0)
     assert (other.flagged.violations, other.unflagged.passed, other.unflagged.clean) == (0, 1, 1)
-    assert people.keys() == {ANN.key_id, LEA.key_id}  # nothing is told of restricted videos
-    assert people[ANN.key_id].golden.sensitivity.value == 0
-    assert people[LEA.key_id].golden.accuracy.value is None
+    assert people.keys() == {ANN.id, LEA.id}  # nothing is told of restricted videos
+    assert people[ANN.id].golden.sensitivity.value == 0
+    assert people[LEA.id].golden.accuracy.value is None
 
 
 def test_what_was_missed_keeps_its_score_when_the_video_is_gone(database: Database) -> None:
@@ -239,15 +239,15 @@ def test_reviewers_are_measured_by_those_who_looked_after_them(database: Databas
     with database.read() as session:
         found = review_quality(session, DEFAULT_TENANT)
         people = {one.actor: one for one in found.reviewers}
-    assert people[ANN.key_id].outcomes[Outcome.REMOVE] == 3
-    assert (people[ANN.key_id].overturned.value, people[ANN.key_id].overturned.n) == (0, 2)  # the third is disputed
-    assert people[BOB.key_id].overturned.n == 0
+    assert people[ANN.id].outcomes[Outcome.REMOVE] == 3
+    assert (people[ANN.id].overturned.value, people[ANN.id].overturned.n) == (0, 2)  # the third is disputed
+    assert people[BOB.id].overturned.n == 0
     assert (found.agreement.items, found.agreement.observed) == (3, pytest.approx(2 / 3))  # disputes count at once
     decide(database, LEA, must_claim(database, LEA, "escalated"), Outcome.APPROVE)
     with database.read() as session:
         found = review_quality(session, DEFAULT_TENANT)
         people = {one.actor: one for one in found.reviewers}
-    assert people[ANN.key_id].overturned.value == pytest.approx(1 / 3)
-    assert (people[BOB.key_id].overturned.value, people[BOB.key_id].overturned.n) == (0, 1)
+    assert people[ANN.id].overturned.value == pytest.approx(1 / 3)
+    assert (people[BOB.id].overturned.value, people[BOB.id].overturned.n) == (0, 1)
     assert (found.agreement.items, found.agreement.observed) == (3, pytest.approx(2 / 3))
     assert found.pairs == ()  # three videos say nothing about two people

@@ -360,13 +360,13 @@ def test_a_key_is_made_and_printed_once(vidlm: Run, database: Database) -> None:
         caller = find_caller(session, done.stdout.strip())
         assert caller is not None
         assert (caller.role, caller.restricted) == (Role.ADMIN, False)
-        assert session.get_one(ApiKey, caller.key_id).name == "compose"
+        assert session.get_one(ApiKey, caller.id).name == "compose"
     made = vidlm("key", "Ann", "--role", "reviewer", "--restricted").stdout.strip()
     with database.read() as session:
         caller = find_caller(session, made)
         assert caller is not None
         assert (caller.role, caller.restricted) == (Role.REVIEWER, True)
-        told = session.exec(select(Audit).where(Audit.target_id == caller.key_id)).one()
+        told = session.exec(select(Audit).where(Audit.target_id == caller.id)).one()
         assert (told.actor, told.event, told.details) == ("cli", "key.made", {"role": "reviewer", "restricted": True})
     refused = vidlm("key", "Bob", "--role", "king")
     assert (refused.returncode, "known are viewer, reviewer, lead, admin" in refused.stderr) == (2, True)
@@ -378,14 +378,14 @@ def test_keys_are_listed_and_revoked(vidlm: Run, database: Database) -> None:
         caller = find_caller(session, gone)
         assert caller is not None
     listed = vidlm("keys", "list").stdout
-    assert re.search(rf"^{caller.key_id}  viewer +never +gone$", listed, flags=re.MULTILINE)
+    assert re.search(rf"^{caller.id}  viewer +never +gone$", listed, flags=re.MULTILINE)
     assert gone not in listed
     for _ in range(2):
-        assert vidlm("keys", "revoke", caller.key_id).returncode == 0
+        assert vidlm("keys", "revoke", caller.id).returncode == 0
     with database.read() as session:
         assert find_caller(session, gone) is None
         assert find_caller(session, kept) is not None
-        told = session.exec(select(Audit).where(Audit.target_id == caller.key_id).order_by(col(Audit.id))).all()
+        told = session.exec(select(Audit).where(Audit.target_id == caller.id).order_by(col(Audit.id))).all()
         assert [(row.actor, row.event) for row in told] == [("cli", "key.made"), ("cli", "key.revoked")]
     assert re.search(r"revoked +never +gone$", vidlm("keys", "list").stdout, flags=re.MULTILINE)
     nobodys = vidlm("keys", "revoke", "key_nobodys")

@@ -142,7 +142,7 @@ def test_a_decision_keeps_all_it_rested_on(database: Database) -> None:
         looks = session.exec(select(ReviewLook)).all()
         audited = session.exec(select(Audit).where(Audit.event == "review.decided")).one()
         told = session.exec(select(Event).where(Event.kind == "review.decided")).one()
-    assert (kept.id, kept.actor, kept.outcome, kept.note) == (decision.id, ANN.key_id, "remove", "\ufffd both")
+    assert (kept.id, kept.actor, kept.outcome, kept.note) == (decision.id, ANN.id, "remove", "\ufffd both")
     assert kept.pinned["provenance"]["model_revision"] == "r"
     assert kept.pinned["verdict"]["reason"] == "because"
     knife, fight = about
@@ -150,9 +150,9 @@ def test_a_decision_keeps_all_it_rested_on(database: Database) -> None:
     assert (fight.policy_id, fight.start_s, fight.evidence_s) == ("violence.fight", 5.0, [6.0])
     assert knife.review_threshold == next(one.review_threshold for one in OWN.policies if one.id == knife.policy_id)
     (look,) = looks
-    assert (look.actor, look.severity) == (ANN.key_id, "medium")
+    assert (look.actor, look.severity) == (ANN.id, "medium")
     assert look.seconds < 3.0  # nobody looks for longer than they hold it
-    assert (audited.actor, audited.target_id) == (ANN.key_id, decision.id)
+    assert (audited.actor, audited.target_id) == (ANN.id, decision.id)
     assert audited.details["model"] == "r"
     assert "both" not in str(audited.details)
     assert told.document["review"] == "removed"
@@ -189,7 +189,7 @@ def test_what_is_undone_is_what_it_was_and_the_audit_keeps_both(database: Databa
         with pytest.raises(ConflictError, match="somebody else's"):
             deciding.undo(session, BOB, session.get_one(ReviewDecision, decision.id))
         item = deciding.undo(session, ANN, session.get_one(ReviewDecision, decision.id))
-    assert (item.state, item.claimed_by, review_of(database, job)) == ("claimed", ANN.key_id, "in_review")
+    assert (item.state, item.claimed_by, review_of(database, job)) == ("claimed", ANN.id, "in_review")
     with database.write() as session, pytest.raises(ConflictError, match="already"):
         deciding.undo(session, ANN, session.get_one(ReviewDecision, decision.id))
     decide(database, ANN, item, Outcome.APPROVE)
@@ -427,8 +427,8 @@ def test_exposure_is_what_one_decided_about(database: Database) -> None:
         )
         deciding.decide(session, ANN, held, token=item.token, said=said, own=OWN)
     with database.read() as session:
-        seen = serving.exposure_of(session, DEFAULT_TENANT, ANN.key_id)
-        assert serving.exposure_of(session, DEFAULT_TENANT, BOB.key_id).minutes == 0
+        seen = serving.exposure_of(session, DEFAULT_TENANT, ANN.id)
+        assert serving.exposure_of(session, DEFAULT_TENANT, BOB.id).minutes == 0
     assert (seen.minutes, seen.weighted_minutes, seen.break_because) == (30.5, 122, "budget")
 
 

@@ -171,7 +171,7 @@ def test_keys_are_kept_as_hashes_alone(database: Database) -> None:
         assert key not in str(row.model_dump())
         caller = find_caller(session, key)
         assert caller is not None
-        assert (caller.tenant_id, caller.key_id) == (DEFAULT_TENANT, row.id)
+        assert (caller.tenant_id, caller.id) == (DEFAULT_TENANT, row.id)
         for other in ("", "vk_", key + "x", key[:-1], "\udcff"):
             assert find_caller(session, other) is None
 

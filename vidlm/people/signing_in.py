@@ -118,7 +118,7 @@ def sign_out(session: Session, signed_in: SignedIn) -> None:
     """The secret is nobody's any more."""
     session.exec(delete(SignIn).where(col(SignIn.secret_sha256) == signed_in.secret_sha256))
     who = signed_in.caller
-    audit(session, tenant_id=who.tenant_id, actor=who.key_id, event="person.signed_out", target_id=who.key_id)
+    audit(session, tenant_id=who.tenant_id, actor=who.id, event="person.signed_out", target_id=who.id)
 
 
 def _check_room(session: Session, name: str, address: str, now: datetime) -> None:

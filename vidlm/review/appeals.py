@@ -43,14 +43,14 @@ def appeal(session: Session, caller: Caller, job: Job, *, note: str) -> Appeal:
         decision_id=None if decision is None else decision.id,
         item_id=item.id,
         note=note.strip(),
-        created_by=caller.key_id,
+        created_by=caller.id,
         created_at=clock(session),
     )
     session.add(row)
     audit(
         session,
         tenant_id=caller.tenant_id,
-        actor=caller.key_id,
+        actor=caller.id,
         event="review.appealed",
         target_id=row.id,
         details={"video": job.video_id, "decision": row.decision_id},

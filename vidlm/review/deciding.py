@@ -58,7 +58,7 @@ def decide(
     rules.check(said, known, case.policies, job.duration_s or 0.0)
     follow = _follow(session, item, said.outcome)
     now = clock(session)
-    decision = case.decision(said, caller.key_id, now)
+    decision = case.decision(said, caller.id, now)
     session.add(decision)
     session.flush()
     session.add_all([*case.flag_decisions(said, decision), case.look(said, decision)])
@@ -87,7 +87,7 @@ def undo(session: Session, caller: Caller, decision: ReviewDecision) -> ReviewIt
     now = clock(session)
     if decision.undone_at is not None:
         raise ConflictError("this decision was undone already", code="already_undone")
-    if decision.actor != caller.key_id and not caller.role.covers(Role.LEAD):
+    if decision.actor != caller.id and not caller.role.covers(Role.LEAD):
         raise ConflictError("this is somebody else's decision: a lead may undo it", code="not_yours")
     if now - decision.created_at > timedelta(seconds=settings_of(session, caller.tenant_id).undo_s):
         raise ConflictError("it is too late to undo this: appeal against it instead", code="too_late")
@@ -96,7 +96,7 @@ def undo(session: Session, caller: Caller, decision: ReviewDecision) -> ReviewIt
             raise ConflictError("somebody is looking at it again because of this decision", code="went_on")
         follower.state = ItemState.WITHDRAWN.value
     session.flush()
-    decision.undone_at, decision.undone_by = now, caller.key_id
+    decision.undone_at, decision.undone_by = now, caller.id
     items.lock(session, item, caller, now)
     item.decided_at = None
     _audit(session, caller, decision, "review.undone")
@@ -192,7 +192,7 @@ def _audit(session: Session, caller: Caller, decision: ReviewDecision, event: st
     audit(
         session,
         tenant_id=decision.tenant_id,
-        actor=caller.key_id,
+        actor=caller.id,
         event=event,
         target_id=decision.id,
         details=details | more,

@@ -50,7 +50,7 @@ def add(
         violated=sorted(violated),
         note=note.strip(),
         restricted=any(is_restricted(flag.policy_id) for flag in flags),
-        created_by=caller.key_id,
+        created_by=caller.id,
         created_at=clock(session),
     )
     session.add(answer)
@@ -95,7 +95,7 @@ def maybe(session: Session, caller: Caller, lines: Sequence[ReviewQueue]) -> Rev
     if random.random() >= settings_of(session, caller.tenant_id).golden_share:
         return None
     line = next((queue for queue in lines if queues.may_work(queue, caller)), None)
-    had = exists().where(col(ReviewItem.golden_id) == col(GoldenAnswer.id), col(ReviewItem.claimed_by) == caller.key_id)
+    had = exists().where(col(ReviewItem.golden_id) == col(GoldenAnswer.id), col(ReviewItem.claimed_by) == caller.id)
     query = (
         select(GoldenAnswer)
         .join(Video, col(Video.id) == col(GoldenAnswer.video_id))
@@ -127,7 +127,7 @@ def _audit(session: Session, caller: Caller, answer: GoldenAnswer, event: str) -
     audit(
         session,
         tenant_id=caller.tenant_id,
-        actor=caller.key_id,
+        actor=caller.id,
         event=event,
         target_id=answer.id,
         details={"video": answer.video_id, "outcome": answer.outcome, "violated": answer.violated},

@@ -56,7 +56,7 @@ def take(
 def check_room(session: Session, caller: Caller, now: datetime) -> None:
     """Raises `ConflictError` (`too_many_claims`) for somebody who holds `MOST_HELD` items already."""
     held = select(func.count()).where(
-        ReviewItem.claimed_by == caller.key_id,
+        ReviewItem.claimed_by == caller.id,
         ReviewItem.state == ItemState.CLAIMED.value,
         col(ReviewItem.claimed_until) > now,
     )
@@ -69,7 +69,7 @@ def lock(session: Session, item: ReviewItem, caller: Caller, now: datetime) -> N
     until = now + timedelta(seconds=settings_of(session, caller.tenant_id).lock_s)
     item.state, item.claimed_by, item.claimed_at, item.claimed_until = (
         ItemState.CLAIMED.value,
-        caller.key_id,
+        caller.id,
         now,
         until,
     )
@@ -102,7 +102,7 @@ def check_held(item: ReviewItem, caller: Caller, token: int) -> None:
         raise ConflictError("nobody has to look at this any more", code="withdrawn")
     if item.state == ItemState.DECIDED:
         raise ConflictError("this was decided already", code="already_decided")
-    if item.state != ItemState.CLAIMED or item.claimed_by != caller.key_id or item.token != token:
+    if item.state != ItemState.CLAIMED or item.claimed_by != caller.id or item.token != token:
         raise ConflictError("this item is not yours (any more): claim it again", code="claim_lost")
 
 
@@ -133,7 +133,7 @@ def visible(caller: Caller) -> list[ColumnElement[bool]]:
     """What the caller may see."""
     mine = [
         col(ReviewItem.tenant_id) == caller.tenant_id,
-        or_(col(ReviewItem.occasion) != Occasion.GOLDEN.value, col(ReviewItem.claimed_by) == caller.key_id),
+        or_(col(ReviewItem.occasion) != Occasion.GOLDEN.value, col(ReviewItem.claimed_by) == caller.id),
     ]
     return mine if caller.restricted else [*mine, col(ReviewItem.restricted).is_(False)]
 
@@ -152,7 +152,7 @@ def _first(session: Session, queue: ReviewQueue, caller: Caller, free: ColumnEle
     """The first in line that nobody is just taking. A second opinion, or an appeal's, is another person's."""
     judged = exists().where(
         col(ReviewDecision.video_id) == col(ReviewItem.video_id),
-        col(ReviewDecision.actor) == caller.key_id,
+        col(ReviewDecision.actor) == caller.id,
         col(ReviewDecision.undone_at).is_(None),
         col(ReviewDecision.occasion) != Occasion.GOLDEN.value,
     )

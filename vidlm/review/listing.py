@@ -50,7 +50,7 @@ def list_items(session: Session, caller: Caller, wanted: Wanted, most: int) -> l
     if wanted.severity is not None:
         where.append(col(ReviewItem.severity) == wanted.severity.value)
     if wanted.mine:
-        where.append(col(ReviewItem.claimed_by) == caller.key_id)
+        where.append(col(ReviewItem.claimed_by) == caller.id)
     else:
         where.append(col(ReviewItem.occasion) != Occasion.GOLDEN.value)  # nobody lists what only one person gets
     if wanted.after is not None:

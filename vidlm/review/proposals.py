@@ -71,7 +71,7 @@ def draft(
         question=question_of(policy),
         promise=suggested.promise,
         basis=_basis(wish, found, threshold, traffic, window),
-        created_by=caller.key_id,
+        created_by=caller.id,
     )
 
 
@@ -112,14 +112,14 @@ def accept(
     row = policy_sets.create(
         session,
         tenant_id=caller.tenant_id,
-        actor=caller.key_id,
+        actor=caller.id,
         name=f"{proposal.policy_id}: review from {proposal.threshold:.4g}",
         policies=new,
         based_on=base,
     )
     session.flush()
     enabled = [one for one in before if one.enabled]
-    policy_sets.activate(session, row, actor=caller.key_id, reason=reason, before=enabled)
+    policy_sets.activate(session, row, actor=caller.id, reason=reason, before=enabled)
     session.flush()
     proposal.policy_set_id = row.id
     _settle(session, caller, proposal, ProposalState.ACCEPTED, reason)
@@ -217,7 +217,7 @@ def _settle(
     session: Session, caller: Caller, proposal: ThresholdProposal, state: ProposalState, reason: str | None = None
 ) -> None:
     proposal.state, proposal.reason = state.value, reason
-    proposal.settled_at, proposal.settled_by = clock(session), caller.key_id
+    proposal.settled_at, proposal.settled_by = clock(session), caller.id
     _audit(session, caller, proposal, f"threshold.{state}", set=proposal.policy_set_id)
 
 
@@ -226,7 +226,7 @@ def _audit(session: Session, caller: Caller, proposal: ThresholdProposal, event:
     audit(
         session,
         tenant_id=caller.tenant_id,
-        actor=caller.key_id,
+        actor=caller.id,
         event=event,
         target_id=proposal.id,
         details=details | more,

@@ -228,7 +228,7 @@ def _audit(session: Session, caller: Caller, queue: ReviewQueue, event: str) -> 
     audit(
         session,
         tenant_id=caller.tenant_id,
-        actor=caller.key_id,
+        actor=caller.id,
         event=event,
         target_id=queue.id,
         details=details | {"opinions": queue.opinions, "rule": queue.rule},

@@ -28,7 +28,7 @@ def remember(session: Session, caller: Caller, decision: ReviewDecision, state: 
     bank = _BANKS.get(state)
     if bank is Bank.OK and decision.occasion == Occasion.SAMPLED:
         bank = None
-    tenant_id, video_id, actor = decision.tenant_id, decision.video_id, caller.key_id
+    tenant_id, video_id, actor = decision.tenant_id, decision.video_id, caller.id
     reason = f"decision {decision.id}"
     if bank is None:
         banks.withdraw_video(session, tenant_id=tenant_id, video_id=video_id, actor=actor, reason=reason)

@@ -52,7 +52,7 @@ def change(session: Session, caller: Caller, changes: dict[str, Any]) -> ReviewS
     audit(
         session,
         tenant_id=caller.tenant_id,
-        actor=caller.key_id,
+        actor=caller.id,
         event="review_settings.changed",
         target_id=caller.tenant_id,
         details=changed,

@@ -37,10 +37,14 @@ _CALLER: Final = select_columns(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request comes from, and what they may do. `restricted`: see videos that only some may see in review."""
+    """Who a request comes from, and what they may do.
+
+    id: of the API key, or of the person who signed in; the actor in the audit.
+    restricted: may see videos that only some may see in review.
+    """
 
     tenant_id: str
-    key_id: str
+    id: str
     role: Role = Role.ADMIN
     restricted: bool = False
     used_at: datetime | None = field(default=None, compare=False)  # when the key was last heard of, to the hour

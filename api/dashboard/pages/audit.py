@@ -122,7 +122,7 @@ def get_check(person: PersonDep, service: ServiceDep, request: Request) -> Respo
 @router.post("/verify")
 def verify(person: PersonDep, service: ServiceDep, request: Request) -> Response:
     """Begin to verify the chain, unless somebody has begun."""
-    request.app.state.checks.begin(person.caller.tenant_id, person.caller.key_id)
+    request.app.state.checks.begin(person.caller.tenant_id, person.caller.id)
     return get_check(person, service, request)
 
 
@@ -137,7 +137,7 @@ def take_export(
 ) -> Response:
     """The whole audit, or what was done in a time, as a file. That it was taken stands in the audit."""
     wanted = export.Wanted(person.caller.tenant_id, moment(since), moment(until))
-    tenants = export.note(service.database, form, wanted, actor=person.caller.key_id)
+    tenants = export.note(service.database, form, wanted, actor=person.caller.id)
     lines = export.lines(service.database, form, wanted, tenants)
     headers = {"Content-Disposition": f'attachment; filename="audit.{_ENDINGS[form]}"', "Cache-Control": "no-store"}
     return StreamingResponse(_pieces(lines), media_type=_MEDIA[form], headers=headers)

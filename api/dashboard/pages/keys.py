@@ -52,7 +52,7 @@ def make(
     who = person.caller
     try:
         with service.database.write() as session:
-            made = keys.create_key(session, name, who.tenant_id, role=role, restricted=restricted, actor=who.key_id)
+            made = keys.create_key(session, name, who.tenant_id, role=role, restricted=restricted, actor=who.id)
     except InputError as exc:
         return _page(service, person, typed=Typed(name, role.value, restricted), problem=exc.code)
     return _page(service, person, shown=Shown(name.strip(), made))
@@ -65,7 +65,7 @@ def revoke(key_id: Annotated[str, Path(max_length=64)], person: PersonDep, servi
         row = keys.find(session, person.caller.tenant_id, key_id) if key_id.isprintable() else None
         if row is None:
             raise not_found("key")
-        keys.revoke(session, row, actor=person.caller.key_id)
+        keys.revoke(session, row, actor=person.caller.id)
     return RedirectResponse("/admin/keys?said=revoked", 303)
 
 

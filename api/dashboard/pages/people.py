@@ -77,7 +77,7 @@ def add(
                 role=role,
                 restricted=restricted,
                 tenant_id=person.caller.tenant_id,
-                actor=person.caller.key_id,
+                actor=person.caller.id,
             )
     except (InputError, ConflictError) as exc:
         return _people(service, person, typed=Typed(name, role.value, restricted), problem=exc.code)
@@ -103,7 +103,7 @@ def change(
     """Another role, another grant."""
 
     def do(session: Session, found: Person) -> None:
-        accounts.change(session, found, actor=person.caller.key_id, role=role, restricted=restricted)
+        accounts.change(session, found, actor=person.caller.id, role=role, restricted=restricted)
 
     return _done(service, person, person_id, "changed", do)
 
@@ -113,7 +113,7 @@ def disable(person_id: PersonId, person: PersonDep, service: ServiceDep) -> Resp
     """They are signed out at once, and cannot sign in."""
 
     def do(session: Session, found: Person) -> None:
-        accounts.change(session, found, actor=person.caller.key_id, disabled=True)
+        accounts.change(session, found, actor=person.caller.id, disabled=True)
 
     return _done(service, person, person_id, "disabled", do)
 
@@ -123,7 +123,7 @@ def enable(person_id: PersonId, person: PersonDep, service: ServiceDep) -> Respo
     """They may sign in again, with the password they had."""
 
     def do(session: Session, found: Person) -> None:
-        accounts.change(session, found, actor=person.caller.key_id, disabled=False)
+        accounts.change(session, found, actor=person.caller.id, disabled=False)
 
     return _done(service, person, person_id, "enabled", do)
 
@@ -133,7 +133,7 @@ def sign_out(person_id: PersonId, person: PersonDep, service: ServiceDep) -> Res
     """Every browser of theirs has to sign in again."""
 
     def do(session: Session, found: Person) -> None:
-        accounts.sign_out(session, found, actor=person.caller.key_id)
+        accounts.sign_out(session, found, actor=person.caller.id)
 
     return _done(service, person, person_id, "signed_out", do)
 
@@ -144,8 +144,8 @@ def reset_password(person_id: PersonId, person: PersonDep, service: ServiceDep) 
     password = passwords.make()
     with service.database.write() as session:
         found = _find(session, person, person_id)
-        keep = person.secret_sha256 if found.id == person.caller.key_id else None
-        accounts.set_password(session, found, password, actor=person.caller.key_id, keep=keep)
+        keep = person.secret_sha256 if found.id == person.caller.id else None
+        accounts.set_password(session, found, password, actor=person.caller.id, keep=keep)
         name = found.name
     return _person(service, person, person_id, shown=Shown(name, password))
 
@@ -181,7 +181,7 @@ def _people(
         people = accounts.everybody(session, person.caller.tenant_id)
         stand = standings(session, people)
     listed = tuple((one, stand[one.id]) for one in sorted(people, key=lambda one: one.disabled_at is not None))
-    page = PeoplePage(listed, tuple(Role), person.caller.key_id, typed or Typed(), problem, shown)
+    page = PeoplePage(listed, tuple(Role), person.caller.id, typed or Typed(), problem, shown)
     return answer("people.html", person, page, refused=problem is not None, secret=shown is not None)
 
 
@@ -197,5 +197,5 @@ def _person(
     with reading.snapshot(service.database) as session:
         found = _find(session, person, person_id)
         stand = standings(session, [found])[found.id]
-    page = PersonPage(found, stand, tuple(Role), person.caller.key_id, problem, shown, said)
+    page = PersonPage(found, stand, tuple(Role), person.caller.id, problem, shown, said)
     return answer("person.html", person, page, refused=problem is not None, secret=shown is not None)

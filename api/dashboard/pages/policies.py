@@ -128,7 +128,7 @@ def draft_of(session: Session, service: Service, caller: Caller, name: str, of: 
         base = policy_sets.active(session, caller.tenant_id)
     policies = service.policies.policies if base is None else policy_sets.policies_of(base)
     return policy_sets.create(
-        session, tenant_id=caller.tenant_id, actor=caller.key_id, name=name, policies=policies, based_on=base
+        session, tenant_id=caller.tenant_id, actor=caller.id, name=name, policies=policies, based_on=base
     )
 
 

@@ -14,7 +14,8 @@ from sqlmodel import Session
 
 from api.dashboard import rendering
 from api.dashboard.access import PageRoute, PersonDep, is_part
-from api.dashboard.live import MOST, Recent, Watch
+from api.dashboard.kept import Kept
+from api.dashboard.live import MOST, Watch
 from api.deps import ServiceDep
 from api.problems import ProblemError, not_found
 from api.review_schemas import ExposureOut, ReviewItemOut
@@ -97,7 +98,7 @@ def get_queue(
     """The page, or for a page that is open already, its list alone."""
     asked = Asked(queue, severity if severity in list(Severity) else "", state.value, mine, cursor)
     with service.database.read() as session:
-        page = _page(session, person.caller, asked, request.app.state.recent)
+        page = _page(session, person.caller, asked, request.app.state.waiting)
     template = "parts/queue.html" if is_part(request) else "queue.html"
     return rendering.html(template, rendering.frame("queue", person), page)
 
@@ -142,7 +143,7 @@ def save_view(
 ) -> Response:
     """Keep the filters under a name."""
     with service.database.write() as session:
-        views.save(session, person.caller.key_id, "queue", name, query)
+        views.save(session, person.caller.id, "queue", name, query)
     return RedirectResponse("/queue" + (f"?{query}" if query else ""), 303)
 
 
@@ -150,14 +151,14 @@ def save_view(
 def remove_view(person: PersonDep, service: ServiceDep, view_id: Annotated[str, Path(max_length=64)]) -> Response:
     """Forget it."""
     with service.database.write() as session:
-        views.remove(session, person.caller.key_id, view_id)
+        views.remove(session, person.caller.id, view_id)
     return RedirectResponse("/queue", 303)
 
 
-def _page(session: Session, caller: Caller, asked: Asked, recent: Recent) -> QueuePage:
+def _page(session: Session, caller: Caller, asked: Asked, counted: Kept[dict[str, queues.Waiting]]) -> QueuePage:
     known = {one.id: one for one in queues.listed(session, caller.tenant_id)}
-    whose = ("waiting", caller.tenant_id, caller.restricted)
-    waits = recent.get(whose, lambda: queues.waiting(session, caller.tenant_id, restricted=caller.restricted))
+    whose = (caller.tenant_id, caller.restricted)
+    waits = counted.get(whose, lambda: queues.waiting(session, caller.tenant_id, restricted=caller.restricted))
     chosen = next((one for one in known.values() if one.name == asked.queue), None)
     if asked.queue and chosen is None:
         raise not_found("queue")
@@ -183,7 +184,7 @@ def _page(session: Session, caller: Caller, asked: Asked, recent: Recent) -> Que
         held=tuple(item_out(caller, item, job, known[item.queue_id]) for item, job in held),
         names=accounts.names(session, caller.tenant_id),
         exposure=exposure_out(session, caller),
-        saved=views.of(session, caller.key_id, "queue"),
+        saved=views.of(session, caller.id, "queue"),
         total=sum(line.total for line in lines if line.mine),
     )
 
@@ -207,7 +208,7 @@ def _held(session: Session, caller: Caller) -> ReviewItem | None:
     mine = listing.Wanted(state=ItemState.CLAIMED, mine=True)
     for found, _ in listing.list_items(session, caller, mine, items.MOST_HELD):
         item = items.find(session, caller, found.id, locked=True)
-        if item is not None and item.state == ItemState.CLAIMED and item.claimed_by == caller.key_id:
+        if item is not None and item.state == ItemState.CLAIMED and item.claimed_by == caller.id:
             items.keep(session, item, caller, item.token)
             return item
     return None

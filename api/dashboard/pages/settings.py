@@ -42,7 +42,7 @@ def change_preferences(
 ) -> Response:
     """Change what is named."""
     with service.database.write() as session:
-        row = session.get_one(Person, person.caller.key_id)
+        row = session.get_one(Person, person.caller.id)
         changed = asdict(preferences.changed(preferences.of(row.preferences), wanted))
         row.preferences = changed
         session.add(row)
@@ -60,7 +60,7 @@ def change_password(
     """Another password, for whoever knows the one there is. Their other browsers are signed out."""
     try:
         with service.database.write() as session:
-            row = session.get_one(Person, person.caller.key_id)
+            row = session.get_one(Person, person.caller.id)
             if not passwords.is_right(old, row.password_hash)[0]:
                 raise InputError("this is not your password", code="wrong_password")
             accounts.set_password(session, row, new, actor=row.id, keep=person.secret_sha256)
@@ -73,12 +73,12 @@ def change_password(
 def sign_out_others(person: PersonDep, service: ServiceDep) -> Response:
     """Only this browser stays signed in."""
     with service.database.write() as session:
-        accounts.sign_out_everywhere(session, person.caller.key_id, keep=person.secret_sha256)
+        accounts.sign_out_everywhere(session, person.caller.id, keep=person.secret_sha256)
     return RedirectResponse("/settings", 303)
 
 
 def _page(service: ServiceDep, person: SignedIn, *, problem: str | None = None, status: int = 200) -> Response:
     with service.database.read() as session:
-        browsers = signing_in.open_browsers(session, person.caller.key_id)
+        browsers = signing_in.open_browsers(session, person.caller.id)
     page = SettingsPage(preferences.of(person.preferences), CHOICES, browsers, problem=problem)
     return rendering.html("settings.html", rendering.frame("settings", person), page, status=status)
