@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlmodel import Session
 
+from api.queue_schemas import QueueOut, WaitingOut
 from api.review_schemas import (
     ClaimOut,
     DecisionOut,
@@ -14,10 +15,8 @@ from api.review_schemas import (
     FlagDecisionOut,
     FlagToReviewOut,
     LockOut,
-    QueueOut,
     ReviewCaseOut,
     ReviewItemOut,
-    WaitingOut,
 )
 from vidlm.domain import Severity
 from vidlm.moderation.decisions import ItemState, Occasion

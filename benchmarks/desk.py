@@ -56,11 +56,12 @@ BARS: Final = {
     "payload_kb": 300,
 }
 
-_NEXT: Final = """key => new Promise(done => {
+_NEXT: Final = """key => new Promise((done, fail) => {
     const before = location.pathname, began = performance.now();
+    setTimeout(() => fail(new Error(`nothing came after ${key}`)), 10000);
     const look = () => location.pathname !== before && document.querySelector("#flags li")
         ? requestAnimationFrame(() => done(performance.now() - began)) : requestAnimationFrame(look);
-    document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
     look();
 })"""
 

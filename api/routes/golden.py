@@ -42,7 +42,7 @@ def add_golden(
             if video is None or video.deleted_at is not None:
                 raise not_found("video")
             job = job_of(session, video.id, lock=True)
-            if not golden.may_see(session, caller, job):
+            if not golden.may_see(session, caller, video.id):
                 raise not_found("video")
             answer = golden.add(
                 session,

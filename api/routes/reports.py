@@ -14,7 +14,7 @@ from api import examples, review_examples
 from api.deps import CallerDep, ServiceDep
 from api.lists import moment
 from api.problems import ProblemError, documented
-from api.review_schemas import TransparencyOut
+from api.report_schemas import TransparencyOut
 from vidlm.audit.export import Format
 from vidlm.review import exporting, transparency
 

@@ -13,6 +13,7 @@ from api import examples, review_examples
 from api.deps import CallerDep, ServiceDep
 from api.once import OnceDep, respond
 from api.problems import documented, not_found
+from api.queue_schemas import QueueName
 from api.review_schemas import (
     ClaimIn,
     ClaimOut,
@@ -20,7 +21,6 @@ from api.review_schemas import (
     DecisionIn,
     ExposureOut,
     LockOut,
-    QueueName,
     ReviewCaseOut,
     ReviewItemPage,
     TokenIn,

@@ -12,7 +12,7 @@ from api import examples, review_examples
 from api.deps import CallerDep, ServiceDep
 from api.once import OnceDep, respond
 from api.problems import documented, not_found
-from api.review_schemas import (
+from api.queue_schemas import (
     QueueChange,
     QueueIn,
     QueueName,

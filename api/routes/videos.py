@@ -26,13 +26,13 @@ from vidlm.jobs import control, disposal, intake
 from vidlm.jobs.idempotency import Reply
 from vidlm.jobs.intake import Wishes
 from vidlm.jobs.states import OPEN
-from vidlm.review import filing
+from vidlm.review import grants
 from vidlm.store.blobs import IncomingBlob
 from vidlm.store.columns import new_id
 from vidlm.store.engine import lock_key
 from vidlm.store.keys import Caller
 from vidlm.store.listing import list_videos
-from vidlm.store.queries import VideoStatus, find_document, find_video, job_of, video_status
+from vidlm.store.queries import VideoStatus, find_document, find_video, video_status
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -193,8 +193,8 @@ def shown(session: Session, caller: Caller, video_id: str) -> VideoStatus:
     What child safety flagged is shown to those with the grant, and to admins, who give it.
     """
     status = existing(session, caller, video_id)
-    grants = caller.restricted or caller.role is Role.ADMIN
-    if not grants and filing.is_restricted(session, job_of(session, video_id)):
+    granted = caller.restricted or caller.role is Role.ADMIN
+    if not granted and grants.is_restricted(session, video_id):
         raise not_found("video")
     return status
 

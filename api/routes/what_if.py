@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Body
@@ -17,6 +17,7 @@ from api.what_if_schemas import WhatIfIn, WhatIfOut, what_if_out
 from vidlm.domain import Policy
 from vidlm.moderation.policies import PolicySet, parse_all, policy_set, read_policies
 from vidlm.moderation.revisions import Change, changes, with_thresholds
+from vidlm.moderation.routing import is_restricted
 from vidlm.policy import decided_flags, policy_sets, trials
 from vidlm.policy.trials import Trial
 from vidlm.store.keys import Caller
@@ -49,7 +50,7 @@ def what_if(
     """Try other policies or thresholds on the stored scores of the tenant's ready videos. Changes nothing.
 
     422 `invalid_policy` says what is wrong; 409 `library_too_large`: narrow it by `created_from` and `created_until`;
-    503 `busy`: another trial is running.
+    503 `busy`: another trial is running. Flags of restricted policies are counted for those with the grant.
     """
     found = tried(service, caller, asked)
     return what_if_out(found.trial, found.before, found.after, found.changes)
@@ -78,6 +79,8 @@ def tried(service: Service, caller: Caller, asked: WhatIfIn) -> Tried:
             )
     finally:
         _one_at_a_time.release()
+    if not caller.restricted:
+        trial = replace(trial, flags=tuple(row for row in trial.flags if not is_restricted(row[0])))
     return Tried(trial, before, after, changes(before.policies, policies))
 
 

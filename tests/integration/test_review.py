@@ -518,6 +518,10 @@ def test_what_looks_like_a_restricted_video_is_restricted(database: Database) ->
         filing.file(session, row)
     assert claim(database, LEA) is None
     assert must_claim(database, may, "child_safety").job_id == job.id
+    with database.write() as session:
+        assert not golden.may_see(session, LEA, job.video_id)
+        held = session.get_one(Job, job.id)
+        assert golden.add(session, may, held, outcome=Outcome.APPROVE, violated=[]).restricted
 
 
 def test_a_decision_that_was_carried_over_may_be_appealed_against(database: Database) -> None:

@@ -226,6 +226,15 @@ def test_over_rest_nothing_is_changed_and_everything_said(api: Api) -> None:
     assert (same["changes"], same["before_version"]) == ([], same["after_version"])
 
 
+def test_flags_of_restricted_policies_are_told_to_those_with_the_grant(api: Api) -> None:
+    stored(api.database, [dict.fromkeys((policy.id for policy in OWN.policies), 0.99)], policies=OWN)
+    told = {one["policy_id"] for one in ask(api).json()["flags"]}
+    secret = {"child_safety.child_endangerment", "child_safety.suspected_exploitation"}
+    headers = api.key(DEFAULT_TENANT, Role.LEAD, restricted=True)
+    granted = api.client.post("/v1/policy-sets/what-if", json={}, headers=headers).json()["flags"]
+    assert {one["policy_id"] for one in granted} - told == secret
+
+
 def test_over_rest_a_draft_is_tried_and_what_it_lacks_is_priced(api: Api) -> None:
     low = dict.fromkeys((policy.id for policy in OWN.policies), 0.05)
     stored(api.database, [low], policies=OWN)

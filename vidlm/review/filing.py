@@ -19,9 +19,8 @@ from sqlmodel import Session, col, select
 from vidlm.domain import Action, Flag, JobState, Severity
 from vidlm.moderation import routing
 from vidlm.moderation.decisions import Occasion, ReviewState
-from vidlm.review import queues
+from vidlm.review import grants, queues
 from vidlm.store.engine import clock
-from vidlm.store.likeness import BankEntry, MatchRow
 from vidlm.store.queries import flags_of
 from vidlm.store.review import ReviewItem, ReviewQueue
 from vidlm.store.tables import FlagRow, Job, Video
@@ -100,7 +99,7 @@ def rank_of(severity: Severity, score: float) -> int:
 
 def made(session: Session, job: Job, facts: routing.Facts, queue: ReviewQueue, occasion: Occasion) -> ReviewItem:
     """An item that is not added yet. What is restricted waits where those who may can see it, whatever else it is."""
-    restricted = is_restricted(session, job)
+    restricted = grants.is_restricted(session, job.video_id)
     if restricted:
         queue = queues.named(queues.all_of(session, job.tenant_id), routing.RESTRICTED)
     severity, score = _worst(facts.flags)
@@ -127,18 +126,6 @@ def _unfiled() -> tuple[ColumnElement[bool], ...]:
         col(Job.review_state) == literal_column(f"'{ReviewState.NONE.value}'"),
         col(Job.verdict_action) != literal_column(f"'{Action.ALLOW.value}'"),
     )
-
-
-def is_restricted(session: Session, job: Job) -> bool:
-    """Whether only people with the grant may see the video: by what was flagged in it, or by what it was known as."""
-    flagged = session.exec(select(FlagRow.policy_id).where(FlagRow.job_id == job.id).distinct()).all()
-    return any(map(routing.is_restricted, flagged)) or _looks_restricted(session, job)
-
-
-def _looks_restricted(session: Session, job: Job) -> bool:
-    """Whether it shows something that is known from a restricted matter."""
-    query = select(MatchRow.id).join(BankEntry, col(BankEntry.id) == col(MatchRow.entry_id))
-    return session.exec(query.where(MatchRow.video_id == job.video_id, col(BankEntry.restricted))).first() is not None
 
 
 def facts_of(session: Session, job: Job) -> routing.Facts:

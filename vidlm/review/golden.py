@@ -14,8 +14,7 @@ from sqlmodel import Session, col, func, select
 from vidlm.domain import JobState
 from vidlm.errors import ConflictError, InputError
 from vidlm.moderation.decisions import FINAL, Occasion, Outcome
-from vidlm.moderation.routing import is_restricted
-from vidlm.review import filing, items, queues
+from vidlm.review import filing, grants, items, queues
 from vidlm.review.settings import settings_of
 from vidlm.store.chain import audit
 from vidlm.store.engine import clock
@@ -49,7 +48,7 @@ def add(
         outcome=outcome.value,
         violated=sorted(violated),
         note=note.strip(),
-        restricted=any(is_restricted(flag.policy_id) for flag in flags),
+        restricted=grants.is_restricted(session, job.video_id),
         created_by=caller.id,
         created_at=clock(session),
     )
@@ -74,9 +73,9 @@ def find(session: Session, caller: Caller, golden_id: str) -> GoldenAnswer | Non
     return session.exec(query.with_for_update()).first()
 
 
-def may_see(session: Session, caller: Caller, job: Job) -> bool:
-    """Whether the caller may know of the job's video in review."""
-    return caller.restricted or not any(is_restricted(flag.policy_id) for flag in flags_of(session, job.id))
+def may_see(session: Session, caller: Caller, video_id: str) -> bool:
+    """Whether the caller may know of the video in review."""
+    return caller.restricted or not grants.is_restricted(session, video_id)
 
 
 def all_of(session: Session, caller: Caller) -> Sequence[GoldenAnswer]:

@@ -14,7 +14,6 @@ from api.dashboard.access import PageRoute, PersonDep
 from api.deps import ServiceDep
 from vidlm.domain import JobState
 from vidlm.moderation.decisions import FINAL, MAX_NOTE, Outcome
-from vidlm.moderation.routing import is_restricted
 from vidlm.people import accounts
 from vidlm.policy import policy_sets
 from vidlm.review import deciding, golden
@@ -83,12 +82,10 @@ def _candidate(
 ) -> tuple[Candidate | None, str | None]:
     """The video, or why it is none: not_found, not_ready, already_golden."""
     video = None if "\0" in video_id else find_video(session, caller.tenant_id, video_id)
-    if video is None or video.deleted_at is not None:
+    if video is None or video.deleted_at is not None or not golden.may_see(session, caller, video.id):
         return None, "not_found"
     job = job_of(session, video.id)
     flags = tuple(flags_of(session, job.id))
-    if not caller.restricted and any(is_restricted(flag.policy_id) for flag in flags):
-        return None, "not_found"
     if job.state != JobState.READY:
         return None, "not_ready"
     if any(answer.video_id == video.id for answer in answers):

@@ -23,7 +23,7 @@ from vidlm.jobs.progress import Progress
 from vidlm.jobs.states import OPEN, RETRIABLE
 from vidlm.moderation.decisions import ReviewState
 from vidlm.policy import policy_sets
-from vidlm.review import gallery
+from vidlm.review import gallery, grants
 from vidlm.store.keys import Caller
 from vidlm.store.listing import Filters, Page, list_videos
 from vidlm.store.queries import VideoStatus
@@ -216,7 +216,7 @@ def cards_of(session: Session, caller: Caller, videos: list[VideoStatus], progre
     """The cards of some videos, in their order. What is restricted says nothing of itself to who has no grant."""
     ids = [video.id for video in videos]
     pictured = gallery.pictured(session, ids)
-    hidden = frozenset() if caller.restricted else gallery.restricted(session, ids)
+    hidden = frozenset() if caller.restricted else grants.restricted(session, ids)
     return tuple(
         _card(video, done.fraction, has_picture=video.id in pictured, restricted=video.id in hidden)
         for video, done in zip(videos, progress, strict=True)

@@ -35,7 +35,7 @@ from vidlm.known import matches
 from vidlm.moderation.decisions import FINAL, MAX_NOTE, Outcome, ReviewState
 from vidlm.people import accounts
 from vidlm.policy import policy_sets
-from vidlm.review import appeals, deciding, filing, items
+from vidlm.review import appeals, deciding, grants, items
 from vidlm.store.keys import Caller
 from vidlm.store.queries import VideoStatus, job_of, questions_of, segments_of
 from vidlm.store.review import Appeal, FlagDecision, ReviewDecision
@@ -139,7 +139,7 @@ def get_segments(video_id: VideoId, person: PersonDep, service: ServiceDep) -> R
 def _seen(session: Session, caller: Caller, video_id: str) -> VideoStatus:
     """A video that the caller may see. Raises `ProblemError` 404, and 410 where it was deleted."""
     status = existing(session, caller, video_id)
-    if not caller.restricted and filing.is_restricted(session, job_of(session, video_id)):
+    if not caller.restricted and grants.is_restricted(session, video_id):
         raise not_found("video")
     return status
 
@@ -159,7 +159,7 @@ def _page(session: Session, service: Service, caller: Caller, status: VideoStatu
         shown=shown,
         data=_document(session, shown, veiled=veiled, names=names, made=made),
         veiled=veiled,
-        restricted=filing.is_restricted(session, job),
+        restricted=grants.is_restricted(session, job.video_id),
         progress=progress,
         steps=history.steps_of(session, status.id),
         chapters=tuple(Moment(one["start_s"], one["end_s"], one["title"]) for one in shown.summary.get("chapters", [])),
