@@ -107,6 +107,14 @@ def undo(session: Session, caller: Caller, decision: ReviewDecision) -> ReviewIt
     return item
 
 
+def any_made(session: Session, tenant_id: str) -> bool:
+    """Whether anybody of the tenant ever decided anything."""
+    return (
+        session.exec(select(ReviewDecision.id).where(ReviewDecision.tenant_id == tenant_id).limit(1)).first()
+        is not None
+    )
+
+
 def of_video(session: Session, caller: Caller, video_id: str) -> list[tuple[ReviewDecision, list[FlagDecision]]]:
     """All that was decided about a video, undone decisions too, oldest first; nothing of golden items."""
     query = select(ReviewDecision).where(

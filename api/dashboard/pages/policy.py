@@ -28,7 +28,7 @@ from vidlm.people import accounts
 from vidlm.policy import backfills, policy_sets
 from vidlm.policy.flag_counts import flag_counts
 from vidlm.policy.histograms import MOST, Histogram, histogram
-from vidlm.review import proposals
+from vidlm.review import deciding, proposals
 from vidlm.review.quality import PolicyQuality, policy_quality
 from vidlm.review.standing import Window
 from vidlm.store.engine import clock
@@ -102,13 +102,15 @@ class QualityPart:
 @dataclass(frozen=True, slots=True)
 class PolicyPage:
     """`of`: the set that the policy is shown from, None for the service's own. `proposals`: None where there can be
-    none, as with a policy that is not in force. `flags`: of the last days; None where whoever looks may not know."""
+    none, as with a policy that is not in force. `decided`: there are decisions, so that there will be figures of them.
+    `flags`: of the last days; None where whoever looks may not know."""
 
     policy: Policy
     of: PolicySetSummary | None
     in_force: bool
     judges: bool
     restricted: bool
+    decided: bool
     flags: int | None
     flag_days: int
     quality_days: int
@@ -140,6 +142,7 @@ def get_policy(
             in_force=chosen.in_force,
             judges=chosen.judges,
             restricted=secret,
+            decided=deciding.any_made(session, caller.tenant_id),
             flags=flags.get(policy_id, 0) if _may_know(caller, restricted=secret) else None,
             flag_days=FLAG_DAYS,
             quality_days=QUALITY_DAYS,

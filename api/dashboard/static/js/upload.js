@@ -175,7 +175,6 @@ function offer(one, label = "", act = null) {
   if (held) (button || choose).focus();
 }
 
-choose.hidden = false;
 choose.addEventListener("click", () => input.click());
 input.addEventListener("change", () => {
   add([...input.files]);
