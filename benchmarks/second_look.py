@@ -34,6 +34,7 @@ from vidlm.domain import Action, Flag, LookOutcome
 from vidlm.moderation.flags import flags_from_scores
 from vidlm.moderation.intervals import wilson
 from vidlm.moderation.policies import PolicySet, load_policies
+from vidlm.pinpoint import pinpoint
 from vidlm.pipeline import analyze_windows, load_engine
 from vidlm.preparation import prepare
 from vidlm.second_look import look_again
@@ -191,9 +192,10 @@ def _judge(
         segments = analyze_windows(prepared, prepared.windows, eyes, policies)
         first_s = time.perf_counter() - began_s
         again = look_again(prepared, segments, source, eyes, policies, settings=settings)
+        parts = pinpoint(prepared, again.segments, again.looks, eyes, policies)
         both_s = time.perf_counter() - began_s
     tallies[0].add(one, flags_from_scores(segments, policies), first_s)
-    tallies[1].add(one, flags_from_scores(again.segments, policies, again.looks), both_s)
+    tallies[1].add(one, flags_from_scores(again.segments, policies, again.looks, parts), both_s)
     spans = {(look.start_s, look.end_s) for look in again.looks if look.second_score is not None}
     length_s = prepared.info.duration_s
     return sum(end_s - start_s for start_s, end_s in spans), length_s, [look.outcome for look in again.looks]

@@ -3,6 +3,7 @@
     prepare           untrusted file -> clean proxy, shots, windows         needs no torch
     analyze_windows   windows -> captions and scores                        the model's work, a span at a time
     look_again        doubtful scores -> denser frames of the original      `vidlm.second_look`
+    pinpoint          where in its peak each flag can be seen               `vidlm.pinpoint`
     finish            all segments -> summary, flags, verdict               the whole document
 
 Knows the order of things; how each is done is in `video`, `model`, `prompts`, `moderation` and `summary`.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,9 +36,10 @@ from vidlm.domain import (
     Summary,
 )
 from vidlm.errors import QuestionError
-from vidlm.moderation.flags import decide, flags_from_scores
+from vidlm.moderation.flags import Spot, decide, flags_from_scores
 from vidlm.moderation.known import carried_over, weighed
 from vidlm.moderation.policies import PolicySet, load_policies
+from vidlm.pinpoint import pinpoint
 from vidlm.preparation import Prepared, prepare
 from vidlm.provenance import provenance, unseen_provenance
 from vidlm.second_look import look_again
@@ -136,17 +138,19 @@ def finish(
     *,
     looks: Sequence[SecondLook] = (),
     look_sampling: Sampling | None = None,
+    parts: Mapping[Spot, Span] | None = None,
     known: Sequence[Known] = (),
     compared: bool = True,
 ) -> Analysis:
     """The whole document from all segments. Missing segments are no error: the verdict then fails closed.
 
     `looks`: what came of looking again, already in the segments' scores; `look_sampling`: how their frames were taken.
+    `parts`: where in its peak each flag can be seen.
     `known`: what the video was recognised as; not `compared` where that could not be found out.
     """
     del settings  # nothing here can be set yet; the stages share one signature
     ordered = tuple(sorted(segments, key=lambda segment: segment.index))
-    flags = flags_from_scores(ordered, policies, looks)
+    flags = flags_from_scores(ordered, policies, looks, parts)
     return Analysis(
         video=prepared.info,
         provenance=provenance(prepared.sampling, engine, policies, look_sampling),
@@ -279,7 +283,14 @@ def analyze(
         report("finishing", 0.0)
         again = look_again(prepared, segments, source, eyes, policies, settings=settings)
         analysis = finish(
-            prepared, again.segments, engine, policies, settings, looks=again.looks, look_sampling=again.sampling
+            prepared,
+            again.segments,
+            engine,
+            policies,
+            settings,
+            looks=again.looks,
+            look_sampling=again.sampling,
+            parts=pinpoint(prepared, again.segments, again.looks, eyes, policies),
         )
         report("finishing", 1.0)
         return LocalAnalysis.of(analysis, source.absolute())

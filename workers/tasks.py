@@ -141,6 +141,7 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
     """All segments, the doubtful ones seen again -> the document."""
     from vidlm import pipeline, second_look  # noqa: PLC0415
     from vidlm.known import matches  # noqa: PLC0415
+    from vidlm.pinpoint import pinpoint  # noqa: PLC0415
 
     with runtime.database.read() as session:
         job = session.get_one(Job, held.target_id)
@@ -149,15 +150,10 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         before = matches.comparison_of(session, job.video_id)
         sha256 = session.get_one(Video, job.video_id).sha256
     prepared, policies, settings = _prepared(runtime, job), runtime.pinned(job), runtime.settings
-    again = second_look.look_again(
-        prepared,
-        segments,
-        runtime.blobs.path(blob) if blob is not None else None,
-        runtime.eyes(),
-        policies,
-        settings=settings,
-        go_on=lambda: runtime.go_on(lost),
-    )
+    eyes, go_on = runtime.eyes(), lambda: runtime.go_on(lost)
+    source = runtime.blobs.path(blob) if blob is not None else None
+    again = second_look.look_again(prepared, segments, source, eyes, policies, settings=settings, go_on=go_on)
+    parts = pinpoint(prepared, again.segments, again.looks, eyes, policies, go_on=go_on)
     found = runtime.recognizer.up_to_date(job.tenant_id, sha256, prepared.info.duration_s, before)
     analysis = pipeline.finish(
         prepared,
@@ -167,6 +163,7 @@ def finish(runtime: Runtime, held: Claim, lost: threading.Event) -> None:
         settings,
         looks=again.looks,
         look_sampling=again.sampling,
+        parts=parts,
         known=found.known,
         compared=found.bank_version is not None,
     )

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from vidlm.domain import Action, Coverage, Evidence, Flag, LookOutcome, Policy, SecondLook, Segment, Verdict
+from vidlm.domain import Action, Coverage, Evidence, Flag, LookOutcome, Policy, SecondLook, Segment, Span, Verdict
 from vidlm.moderation.policies import PolicySet
 
 EVIDENCE_FRAMES: Final = 4
@@ -27,17 +27,40 @@ EVIDENCE_FRAMES: Final = 4
 TOLERANCE_S: Final = 0.002  # times are rounded to a millisecond, each end by up to half of one
 
 
+Spot = tuple[int, str]
+"""A segment's index and a policy's id."""
+
+
 def flags_from_scores(
-    segments: Sequence[Segment], policies: PolicySet, looks: Sequence[SecondLook] = ()
+    segments: Sequence[Segment],
+    policies: PolicySet,
+    looks: Sequence[SecondLook] = (),
+    parts: Mapping[Spot, Span] | None = None,
 ) -> tuple[Flag, ...]:
     """One flag for each run of neighbours that a policy's thresholds make one.
 
-    `segments` are in order of time, their scores those after the second `looks`, which only say what became of a flag
-    and where in its peak it can be seen. Flags come in order of start, then of the policies.
+    `segments` are in order of time, their scores those after the second `looks`, which only say what became of a flag.
+    `parts`: where in its peak each can be seen, as `vidlm.pinpoint` finds it; without, what the looks say of that.
+    Flags come in order of start, then of the policies.
     """
-    seen = {(look.segment, look.policy_id): look for look in looks}
-    flags = [_flag(policy, run, seen) for policy in policies.policies for run in _runs(segments, policy)]
+    outcomes = {(look.segment, look.policy_id): look.outcome for look in looks}
+    telling = best_parts(looks) if parts is None else parts
+    flags = [_flag(policy, run, outcomes, telling) for policy in policies.policies for run in _runs(segments, policy)]
     return tuple(sorted(flags, key=lambda flag: flag.start_s))
+
+
+def peaks(segments: Sequence[Segment], policies: PolicySet) -> list[tuple[Policy, Segment]]:
+    """Of every flag, its policy and the segment that its score comes from. `segments` are in order of time."""
+    return [(policy, _peak(policy, run)) for policy in policies.policies for run in _runs(segments, policy)]
+
+
+def best_parts(looks: Sequence[SecondLook]) -> dict[Spot, Span]:
+    """Where second looks found what they confirmed."""
+    return {
+        (look.segment, look.policy_id): Span(look.peak_start_s, look.peak_end_s)
+        for look in looks
+        if look.outcome is LookOutcome.CONFIRMED and look.peak_start_s is not None and look.peak_end_s is not None
+    }
 
 
 def decide(flags: Sequence[Flag], coverage: Coverage, segments: Sequence[Segment], policies: PolicySet) -> Verdict:
@@ -80,9 +103,15 @@ def _kept(segments: Sequence[Segment], policy: Policy) -> Iterator[list[Segment]
         yield run
 
 
-def _flag(policy: Policy, run: Sequence[Segment], looks: Mapping[tuple[int, str], SecondLook]) -> Flag:
-    peak = max(run, key=lambda segment: segment.scores[policy.id])
-    look = looks.get((peak.index, policy.id))
+def _peak(policy: Policy, run: Sequence[Segment]) -> Segment:
+    return max(run, key=lambda segment: segment.scores[policy.id])
+
+
+def _flag(
+    policy: Policy, run: Sequence[Segment], outcomes: Mapping[Spot, LookOutcome], parts: Mapping[Spot, Span]
+) -> Flag:
+    peak = _peak(policy, run)
+    spot = (peak.index, policy.id)
     score = peak.scores[policy.id]
     lengths_s = [segment.end_s - segment.start_s for segment in run]
     weighted = math.fsum(s.scores[policy.id] * length_s for s, length_s in zip(run, lengths_s, strict=True))
@@ -94,17 +123,16 @@ def _flag(policy: Policy, run: Sequence[Segment], looks: Mapping[tuple[int, str]
         mean_score=min(score, weighted / math.fsum(lengths_s)),
         severity=policy.severity,
         action=Action.BLOCK if score >= policy.block_threshold else Action.REVIEW,
-        evidence=tuple(Evidence(time_s) for time_s in spread(_telling(peak, look), EVIDENCE_FRAMES)),
-        second_look=look.outcome if look else None,
+        evidence=tuple(Evidence(time_s) for time_s in spread(_telling(peak, parts.get(spot)), EVIDENCE_FRAMES)),
+        second_look=outcomes.get(spot),
     )
 
 
-def _telling(peak: Segment, look: SecondLook | None) -> Sequence[float]:
-    """The times of the segment's frames that speak for a flag: of its best part, where a second look found one."""
-    if look is None or look.outcome is not LookOutcome.CONFIRMED:
+def _telling(peak: Segment, part: Span | None) -> Sequence[float]:
+    """The times of the segment's frames that speak for a flag: of its best part, where that is known."""
+    if part is None:
         return peak.frame_times_s
-    start_s, end_s = look.peak_start_s or peak.start_s, look.peak_end_s or peak.end_s
-    return [time_s for time_s in peak.frame_times_s if start_s <= time_s < end_s] or [start_s]
+    return [time_s for time_s in peak.frame_times_s if part.start_s <= time_s < part.end_s] or [part.start_s]
 
 
 def spread(times_s: Sequence[float], count: int) -> list[float]:
