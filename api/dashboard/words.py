@@ -33,6 +33,11 @@ def for_scripts(language: str) -> dict[str, str]:
     return found
 
 
+def problem(language: str, code: str, detail: str) -> str:
+    """Why something was refused: by its code where that says all, else as the service put it, in English."""
+    return known(language).get(f"problem:{code}", detail)
+
+
 def said(language: str, text: str, **values: object) -> str:
     """`text` in `language`, with `{name}` replaced by the values."""
     found = known(language).get(text, text)

@@ -110,9 +110,10 @@ def test_a_worker_killed_in_mid_analysis_is_replaced_and_the_job_is_ready_once(
     assert document["segments"][-1]["end_s"] == 20.0
 
 
-def test_a_question_through_every_process(client: httpx.Client) -> None:
-    here = client.get("/v1/videos", params={"state": "ready"}).json()["items"][0]["links"]["questions"]
-    response = client.post(here, json={"question": "What is there?"}, headers={"Prefer": "wait=45"})
+def test_a_question_through_every_process(client: httpx.Client, clip: bytes) -> None:
+    here = upload(client, clip)
+    wait_until(lambda: client.get(here).json()["state"] == "ready", 90, "the video is ready")
+    response = client.post(f"{here}/questions", json={"question": "What is there?"}, headers={"Prefer": "wait=45"})
     assert (response.status_code, response.json()["state"]) == (200, "ready")
 
 

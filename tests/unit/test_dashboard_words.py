@@ -50,6 +50,20 @@ def test_a_text_without_a_translation_is_said_as_it_is() -> None:
     assert words.said("en", "Queue") == "Queue"
 
 
+def test_refusals_are_said_by_their_code() -> None:
+    assert words.problem("en", "already_decided", "this was decided already") == "this was decided already"
+    assert words.problem("zh", "already_decided", "this was decided already") == "这一项已经有了决定。"
+    assert words.problem("zh", "invalid_decision", "say which flag") == "say which flag"
+
+
+def test_refusals_that_are_translated_exist() -> None:
+    sources = [file for part in ("api", "vidlm") for file in (rendering.HERE.parents[1] / part).rglob("*.py")]
+    said = "\n".join(file.read_text(encoding="utf-8") for file in sources)
+    for text in words.known("zh"):
+        if text.startswith("problem:"):
+            assert f'"{text.removeprefix("problem:")}"' in said, text
+
+
 def test_what_is_brought_along_is_what_was_looked_at() -> None:
     listed = dict(line.split()[::-1] for line in (rendering.STATIC / "vendor/SHA256SUMS").read_text().splitlines())
     there = {file.name for file in (rendering.STATIC / "vendor").iterdir()} - {"SHA256SUMS"}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Form, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from api.dashboard import rendering
+from api.dashboard import rendering, words
 from api.dashboard.access import PageRoute, PersonDep
 from api.deps import ServiceDep
 from vidlm.errors import InputError
@@ -65,7 +65,8 @@ def change_password(
                 raise InputError("this is not your password", code="wrong_password")
             accounts.set_password(session, row, new, actor=row.id, keep=person.secret_sha256)
     except InputError as exc:
-        return _page(service, person, problem=exc.detail, status=422)
+        language = preferences.of(person.preferences).language
+        return _page(service, person, problem=words.problem(language, exc.code, exc.detail), status=422)
     return RedirectResponse("/settings?changed=password", 303)
 
 

@@ -51,6 +51,9 @@ export function toast(text, kind = "") {
 /** An idempotency key: what is sent again under it is done once. Not randomUUID: browsers only offer that over https. */
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
+/** Why something was refused: by its code where that says all, else as the service put it. */
+export const whyNot = (code, detail) => frame.words[`problem:${code}`] ?? detail;
+
 /** What the API refused, or why it could not be reached (`status` 0). */
 export class Refusal extends Error {
   constructor(status, code, detail) {
@@ -78,7 +81,7 @@ export async function call(method, path, body, { headers = {}, signal } = {}) {
     location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   const document_ = answer.status === 204 ? null : await answer.json().catch(() => null);
-  if (!answer.ok) throw new Refusal(answer.status, document_?.code ?? "error", document_?.detail ?? answer.statusText);
+  if (!answer.ok) throw new Refusal(answer.status, document_?.code ?? "error", whyNot(document_?.code, document_?.detail ?? answer.statusText));
   return document_;
 }
 

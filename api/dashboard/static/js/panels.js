@@ -1,5 +1,5 @@
 // What stands beside the video: flags with their policy's words, captions, answers, past decisions, provenance.
-import { call, clock, t } from "./page.js";
+import { call, clock, t, whyNot } from "./page.js";
 import { h } from "./dom.js";
 
 const word = (name) => t(name.replaceAll("_", " "));
@@ -111,7 +111,7 @@ export async function answered(question) {
 /** Puts the answer in the place of the waiting. */
 export function showAnswer(row, found, seek) {
   const { answer } = found;
-  if (!answer) return void (row.lastChild.textContent = t("There is no answer: {why}", { why: found.error?.code ?? found.state }));
+  if (!answer) return void (row.lastChild.textContent = t("There is no answer: {why}", { why: whyNot(found.error?.code, found.error?.code ?? found.state) }));
   row.lastChild.replaceWith(
     h("p", null, answer.text, " ", h("span", { class: "quiet" }, answer.abstained ? t("not found in this clip") : t("{n} % sure", { n: Math.round(100 * answer.confidence) }))),
     h("p", { class: "row close wrap" }, answer.evidence.map((one) => h("button", { type: "button", class: "small clock", onclick: () => seek(one.start_s) }, `${clock(one.start_s)} – ${clock(one.end_s)}`))),

@@ -4,7 +4,7 @@
 //           -> too large, refused, called off, cut off: said, and may be sent again where that may help
 import { h } from "./dom.js";
 import { follow, goesOn } from "./follow.js";
-import { call, t, toast } from "./page.js";
+import { call, t, toast, whyNot } from "./page.js";
 
 const AT_ONCE = 2;
 const input = document.getElementById("files");
@@ -87,9 +87,9 @@ function send(one) {
 function answered(one, status, said) {
   if (status === 401) return location.assign(`/sign-in?next=${encodeURIComponent("/library")}`);
   if (status === 202) return accepted(one, said);
-  const why = said?.detail ?? t("This did not work.");
-  if (status >= 500 || status === 429) again(one, why);
-  else end(one, why, { bad: true });
+  const told = whyNot(said?.code, said?.detail ?? t("This did not work."));
+  if (status >= 500 || status === 429) again(one, told);
+  else end(one, told, { bad: true });
 }
 
 function accepted(one, video) {
