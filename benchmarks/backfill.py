@@ -29,7 +29,7 @@ import torch
 from sqlmodel import col, select
 
 from benchmarks.measure import settle
-from vidlm import preparation
+from vidlm import logs, preparation
 from vidlm.config import Settings
 from vidlm.domain import Policy
 from vidlm.jobs import intake
@@ -55,6 +55,7 @@ TOGETHER: Final = 4
 
 def main() -> None:
     options = _options()
+    logs.configure("benchmark")  # the result alone goes to stdout
     if options.threads:
         torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:

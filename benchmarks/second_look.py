@@ -6,6 +6,7 @@ judged by what the first look said and by what the second one made of that:
 
     recall            of the policies that hold of a hazard, how many were flagged
     evidence          of the frames that these flags point at, how many lie within a second of the hazard
+    found             of the policies that hold, how many were flagged with no other frame as evidence
     false_flags       flags of policies that do not hold, and how many of the clips without a hazard have one
     lost              of the policies that the first look flagged rightly, how many the second one took away
     looked_share      of all seconds, how many were looked at again;  seconds: of one look at a clip, on average
@@ -67,6 +68,7 @@ class Tally:
     caught: int = 0
     evidence: int = 0
     near: int = 0
+    found: int = 0
     false_flags: int = 0
     clean: int = 0
     clean_flagged: int = 0
@@ -78,10 +80,15 @@ class Tally:
         wrong = [flag for flag in flags if flag.policy_id not in planted.policies]
         self.due += len(planted.policies)
         self.caught += len({flag.policy_id for flag in right})
-        times_s = [evidence.time_s for flag in right for evidence in flag.evidence]
         end_s = planted.start_s + HAZARD_S
-        self.evidence += len(times_s)
-        self.near += sum(planted.start_s - NEAR_S <= time_s <= end_s + NEAR_S for time_s in times_s)
+        near = [
+            (flag.policy_id, planted.start_s - NEAR_S <= evidence.time_s <= end_s + NEAR_S)
+            for flag in right
+            for evidence in flag.evidence
+        ]
+        self.evidence += len(near)
+        self.near += sum(is_near for _, is_near in near)
+        self.found += len({policy for policy, _ in near} - {policy for policy, is_near in near if not is_near})
         self.false_flags += len(wrong)
         self.false_blocks += sum(flag.action is Action.BLOCK for flag in wrong)
         self.clean += not planted.policies
@@ -92,6 +99,7 @@ class Tally:
         return {
             "recall": _share(self.caught, self.due),
             "evidence_near": _share(self.near, self.evidence),
+            "found": _share(self.found, self.due),
             "false_flags": self.false_flags,
             "false_blocks": self.false_blocks,
             "clean_clips_flagged": _share(self.clean_flagged, self.clean),
