@@ -36,6 +36,7 @@ NAMES: Final[dict[str, str]] = {
     "rescaled_drop": "accuracy lost at 1.5 times the size",
     "frame_rate_drop": "accuracy lost at another frame rate",
     "shifted_drop": "accuracy lost half a second later",
+    "cropped_drop": "accuracy lost with a tenth of width and height cut off",
     "seconds_for_10s_clip": "seconds for a 10 s clip, 12 policies, captions",
 }
 """Rows of an evaluation, as a card names them."""

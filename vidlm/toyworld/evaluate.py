@@ -32,14 +32,16 @@ from vidlm.toyworld.observations import ATTRIBUTES, Observations, table
 from vidlm.toyworld.questions import Question, absent_question, questions
 from vidlm.toyworld.scene import Clip
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
-from vidlm.toyworld.variants import shifted, with_held_out, with_words
+from vidlm.toyworld.variants import cropped, shifted, with_held_out, with_words
 from vidlm.toyworld.world import EVAL_SEEDS, Rng, sample_clip
 
 if TYPE_CHECKING:
     from vidlm.model.engine import Engine
 
 VARIANT_EVERY: Final = 3
-"""Every third clip is also re-encoded, rescaled, re-timed, shifted and written over."""
+"""Every third clip is also re-encoded, rescaled, re-timed, shifted, cropped and written over."""
+CROP: Final = 0.1
+"""Share of the width and of the height that is cut off then."""
 OVERLAY: Final = "NO WEAPONS"
 
 DESCRIBED: Final = 6
@@ -211,6 +213,7 @@ def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form)
         "rescaled": right(clip, dataclasses.replace(form, height=form.height * 3 // 2, width=form.width * 3 // 2)),
         "frame_rate": right(clip, dataclasses.replace(form, fps=other_rate)),
         "shifted": right(shifted(clip, 0.5), form),
+        "cropped": right(cropped(clip, CROP), form),
     }
     for name, after in variants.items():
         pairs = seen.variants.setdefault(name, [])

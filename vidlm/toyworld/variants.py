@@ -1,4 +1,4 @@
-"""The same clip, otherwise: with other words on the screen, half a second later, or with a rare actor in it. Pure."""
+"""The same clip, otherwise: other words on the screen, half a second later, cropped, or with a rare actor. Pure."""
 
 from __future__ import annotations
 
@@ -46,3 +46,21 @@ def shifted(clip: Clip, by_s: float) -> Clip:
         )
 
     return dataclasses.replace(clip, duration_s=clip.duration_s - by_s, scenes=tuple(map(scene_of, clip.scenes)))
+
+
+def cropped(clip: Clip, share: float) -> Clip:
+    """The clip without its edges: `share` of the width and of the height is gone, half of it at each side."""
+    zoom = 1 / (1 - share)
+
+    def scene_of(scene: Scene) -> Scene:
+        actors = tuple(
+            dataclasses.replace(
+                actor,
+                size=actor.size * zoom,
+                path=tuple((time_s, 0.5 + zoom * (x - 0.5), 0.5 + zoom * (y - 0.5)) for time_s, x, y in actor.path),
+            )
+            for actor in scene.actors
+        )
+        return dataclasses.replace(scene, actors=actors)
+
+    return dataclasses.replace(clip, scenes=tuple(map(scene_of, clip.scenes)))
