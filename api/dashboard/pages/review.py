@@ -25,8 +25,10 @@ from vidlm.known import matches
 from vidlm.moderation.decisions import Occasion
 from vidlm.people import accounts
 from vidlm.review import deciding
+from vidlm.review.precedents import Precedent, precedents
 from vidlm.review.settings import settings_of
 from vidlm.store.keys import Caller
+from vidlm.store.queries import flags_of
 from vidlm.store.review import ReviewItem
 from vidlm.store.tables import Job, Video
 
@@ -40,13 +42,15 @@ class ReviewData:
     """All that is shown of one item.
 
     shown: the video.  item: as the API shows it, but its flags, which the video has.  history: earlier decisions, where
-    whoever decides is to know them.  known: what the video was recognised as.
+    whoever decides is to know them.  known: what the video was recognised as.  precedents: what was decided about flags
+    like these in other videos.
     """
 
     shown: VideoShown
     item: dict[str, Any]
     history: list[dict[str, Any]]
     known: list[dict[str, Any]]
+    precedents: list[Precedent]
     names: dict[str, str]
     undo_s: float
     lock_s: float
@@ -94,6 +98,7 @@ def _data(session: Session, service: Service, caller: Caller, item: ReviewItem) 
         item=case_out(session, caller, item).model_dump(mode="json", exclude={"flags"}),
         history=[decision_out(*row).model_dump(mode="json") for row in history],
         known=[match_out(row, entry).model_dump(mode="json") for row, entry in kept],
+        precedents=precedents(session, caller, item.video_id, flags_of(session, job.id)),
         names=accounts.names(session, caller.tenant_id),
         undo_s=settings.undo_s,
         lock_s=settings.lock_s,

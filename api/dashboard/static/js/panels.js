@@ -118,7 +118,7 @@ export function showAnswer(row, found, seek) {
   );
 }
 
-/** What was decided about this video before, and about videos that are its like. */
+/** What was decided about this video before, about videos that are its like, and about flags like its own. */
 export function pastDecisions(data) {
   const title = (id) => data.policies[id]?.title ?? id;
   const about = (flag) => h("li", null, `${title(flag.policy_id)}, ${clock(flag.start_s)} – ${clock(flag.end_s)}: ${word(flag.verdict)}${flag.right_policy_id ? ` → ${title(flag.right_policy_id)}` : ""}`);
@@ -134,6 +134,10 @@ export function pastDecisions(data) {
   const like = data.known.map((one) =>
     h("li", null, `${one.bank === "known_bad" ? t("Like a video that was removed") : t("Like a video that was approved")}, ${clock(one.start_s)} – ${clock(one.end_s)}`, one.exact ? ` (${t("the same file")})` : ` (${Math.round(100 * one.similarity)} %)`, one.known_video_id && [" ", h("a", { href: `/videos/${one.known_video_id}` }, t("open"))]),
   );
+  const alike = (data.precedents ?? []).map((one) =>
+    h("li", null, `${title(one.policy_id)} ${one.score.toFixed(2)}: `, h("strong", null, word(one.verdict)), one.reason && ` (${word(one.reason)})`, " · ", h("time", { datetime: one.decided_at, "data-ago": "" }), " · ", h("a", { href: `/videos/${one.video_id}?t=${one.start_s}` }, t("open"))),
+  );
+  if (alike.length) return h("div", { class: "stack" }, (rows.length > 0 || like.length > 0) && h("ul", { class: "stack" }, rows, like), h("h3", null, t("Flags like these, decided lately")), h("ul", { class: "tight" }, alike));
   if (!rows.length && !like.length) return h("p", { class: "quiet" }, t("Nothing was decided before that you should know of."));
   return h("ul", { class: "stack" }, rows, like);
 }
