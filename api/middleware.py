@@ -61,7 +61,8 @@ class BodyLimit:
             size += len(message.get("body", b""))
             more = message.get("more_body", False)
             if size > MAX_BODY_BYTES:
-                await drain(Request(scope, receive).stream())
+                if more:
+                    await drain(Request(scope, receive).stream())
                 refusal = problem_response(413, "too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
                 await refusal(scope, receive, send)
                 return

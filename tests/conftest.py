@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 import redis
@@ -26,6 +29,16 @@ from vidlm.queue import CONSUME_ORDER
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import create_key
 from vidlm.store.tables import DEFAULT_TENANT
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One authority instead of a hundred and fifty: each client of httpx reads them all, and tests speak no TLS."""
+    if "SSL_CERT_FILE" not in os.environ:
+        first, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
+        with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+            file.write(first + end)
+        os.environ["SSL_CERT_FILE"] = file.name
+        config.add_cleanup(Path(file.name).unlink)
 
 
 @pytest.fixture(scope="session")
@@ -75,15 +88,25 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of SQLite, to be copied."""
+    file = tmp_path_factory.mktemp("migrated") / "vidlm.db"
+    migrate(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Path) -> Iterator[str]:
     """A fresh, empty, migrated database; the test runs once with each kind."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'vidlm.db'}"
-        migrate(url)
-        return url
+        shutil.copy(migrated_sqlite, tmp_path / "vidlm.db")
+        yield f"sqlite:///{tmp_path / 'vidlm.db'}"
+        return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    return server.new_database()
+    url = server.new_database()
+    yield url
+    server.drop_database(url)
 
 
 @pytest.fixture

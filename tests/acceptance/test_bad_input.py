@@ -9,6 +9,7 @@ import pytest
 from tests.corpus import CATEGORIES, violations
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_every_file_gets_what_is_right_for_it(category: str, tmp_path: Path) -> None:

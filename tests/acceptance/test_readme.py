@@ -118,6 +118,7 @@ def test_files_named_exist(page: Path) -> None:
         assert (ROOT / name).exists(), name
 
 
+@pytest.mark.slow
 def test_the_readme_runs(tmp_path: Path) -> None:
     """Its commands on files and its Python, one after the other, as a reader would; the embedded model answers."""
     readme = ROOT / "README.md"

@@ -12,6 +12,7 @@ from sqlmodel import select, update
 from test_api_videos import finish, problem, upload
 from test_jobs_life import ready
 
+from api import draining
 from api.main import create_app
 from vidlm.config import Settings
 from vidlm.domain import Answer, to_document
@@ -94,6 +95,15 @@ def test_prefer_wait_gives_up_politely(api: Api, video: str) -> None:
 def test_what_is_no_question_is_refused_in_words(api: Api, video: str, body: bytes, expected: tuple[int, str]) -> None:
     headers = {"Content-Type": "application/json"}
     assert problem(api.client.post(f"{video}/questions", content=body, headers=headers)) == expected
+
+
+def test_a_body_that_is_too_large_and_all_there_is_refused_at_once(
+    api: Api, video: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "_MOST_S", 60.0)  # for what is still coming: here nothing is
+    body = b'{"question": "' + b"x" * 100_000 + b'"}'
+    answer = api.client.post(f"{video}/questions", content=body, timeout=20)
+    assert problem(answer) == (413, "too_large")
 
 
 def test_half_a_character_is_survived(api: Api, video: str) -> None:

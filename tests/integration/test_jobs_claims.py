@@ -101,12 +101,12 @@ def test_the_wrong_task_finds_nothing(database: Database) -> None:
 def test_the_wake_up_follows_the_lease(database: Database) -> None:
     """A unit that is held is due again when its lease ends, so a dead worker is replaced without being noticed."""
     job = accepted(database)
-    held = must_take(database, Task.PREPARE, job.id, lease_s=0.4)
+    held = must_take(database, Task.PREPARE, job.id, lease_s=2.0)
     with database.read() as session:
         assert not outbox.any_due(session)
     with database.write() as session:
-        renew(session, held, 0.4)
-    time.sleep(0.5)
+        renew(session, held, 2.0)
+    time.sleep(2.1)
     with database.write() as session:
         assert [due.target_id for due in outbox.take_due(session)] == [job.id]
 

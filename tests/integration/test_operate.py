@@ -207,7 +207,10 @@ def test_the_brokers_queues_are_measured_while_it_answers(vidlm: Run, redis_url:
     assert {line["in_broker"] for line in away["queues"]} == {None}
 
 
-def test_the_broker_of_serve_is_found_on_the_data_folder(tmp_path: Path, redis_url: str) -> None:
+def test_the_broker_of_serve_is_found_on_the_data_folder(
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("d")  # short: so must be the path of a socket
     socket = Path(redis_url.removeprefix("unix://"))
     settings = Settings(data=tmp_path)
     assert operate.broker_url(settings) is None

@@ -42,6 +42,7 @@ def kept_by(scores: np.ndarray, said: np.ndarray, threshold: float) -> tuple[flo
 
 @pytest.mark.parametrize(("digits", "error"), [(9, 0.0), (1, 0.0), (9, 0.1)])
 @pytest.mark.parametrize(("items", "rate", "sampled"), REGIMES)
+@pytest.mark.slow
 def test_promises_are_kept_on_fresh_data(items: int, rate: float, sampled: float, digits: int, error: float) -> None:
     rng = np.random.default_rng(21)
     fresh = platform(rng, FRESH, rate, digits=digits, error=error)
