@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ import pytest
 import redis
 import uvicorn
 import yaml
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from servers import PostgresServer, ValkeyProcess
 from sqlmodel import SQLModel
 from tampering import unguarded
@@ -25,6 +27,7 @@ from tampering import unguarded
 from vidlm.config import Settings
 from vidlm.domain import Role
 from vidlm.jobs import presence
+from vidlm.people import passwords
 from vidlm.queue import CONSUME_ORDER
 from vidlm.store.engine import Database, migrate
 from vidlm.store.keys import create_key
@@ -39,6 +42,15 @@ def pytest_configure(config: pytest.Config) -> None:
             file.write(first + end)
         os.environ["SSL_CERT_FILE"] = file.name
         config.add_cleanup(Path(file.name).unlink)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def real_hasher() -> Iterator[Callable[[], PasswordHash]]:
+    """What makes hashes of passwords as the service does: a third of a second each. Tests have cheap ones instead."""
+    real, cheap = passwords._hasher, PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", lambda: cheap)
+        yield real
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,12 @@ from browser_helpers import House, Tab, wait_ended
 from playwright.sync_api import Locator, Page, expect
 
 from vidlm.domain import JobState
-from vidlm.jobs import events, intake
+from vidlm.jobs import control, events, intake
 from vidlm.jobs.intake import Wishes
 from vidlm.store.blobs import StoredBlob, blob_key
 from vidlm.store.columns import new_id
 from vidlm.store.queries import questions_of
-from vidlm.store.tables import DEFAULT_TENANT, Job
+from vidlm.store.tables import DEFAULT_TENANT, Job, Video
 
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
 
@@ -210,10 +210,13 @@ def test_a_video_that_was_rejected_explains_itself(tab: Tab, house: House) -> No
     [(JobState.FAILED, "worker_lost"), (JobState.EXPIRED, "deadline_exceeded"), (JobState.CANCELLED, None)],
 )
 def test_every_end_can_be_read_by_everybody(tab: Tab, house: House, state: JobState, code: str | None) -> None:
-    page = tab.sign_in("viewer", f"/videos/{ended(house, state, code, Wishes(filename='a.mp4'))}")
+    video_id = ended(house, state, code, Wishes(filename="a.mp4"))
+    page = tab.sign_in("viewer", f"/videos/{video_id}")
     expect(page.locator("#ended")).to_be_visible()
     expect(page.locator("#state")).to_have_text(state)
     in_both_themes(tab, tab.check_access)
+    with house.database.write() as session:  # others look at how the service stands
+        control.deleted(session, session.get_one(Video, video_id), actor="key_test")
 
 
 def test_a_job_is_called_off_tried_again_and_fills_its_page_when_it_is_ready(tab: Tab, house: House) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pwdlib import PasswordHash
 from sqlmodel import Session, col, select, update
 
 from vidlm.domain import Role
@@ -188,6 +191,15 @@ def test_views_are_ones_own(database: Database) -> None:
         session.flush()
         assert not views.of(session, ann.id, "queue")
         assert not views.of(session, bob.id, "queue")
+
+
+def test_a_hash_costs_whoever_guesses(real_hasher: Callable[[], PasswordHash]) -> None:
+    """At least what OWASP asks of Argon2id: 19 MiB and two passes (Password Storage Cheat Sheet)."""
+    found = re.match(r"\$argon2id\$v=19\$m=(\d+),t=(\d+),p=\d+\$", real_hasher().hash("a-Long-enough-one-7"))
+    assert found is not None
+    memory_kib, passes = map(int, found.groups())
+    assert memory_kib >= 19 * 1024
+    assert passes >= 2
 
 
 def test_made_passwords_are_strong_and_differ() -> None:
