@@ -135,11 +135,16 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Minutes of training in all.", min=0)] = None,
     stage: Annotated[int | None, typer.Option(help="Only this stage, 1 to 4.", min=1, max=4)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the last run stopped.")] = False,
+    begin: Annotated[
+        Path | None, typer.Option(help="Go on from this model's weights: stages 2 and 3 once more.")
+    ] = None,
 ) -> None:
     """Train the embedded models from nothing: minutes on a GPU, three hours on two CPU cores."""
     from vidlm.toyworld import train as training  # noqa: PLC0415
 
-    training.main(stage=stage, minutes=minutes, resume=resume, out=out)
+    if begin is not None:
+        _existing(begin / "model.safetensors")
+    training.main(stage=stage, minutes=minutes, resume=resume, out=out, begin=begin)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -40,6 +41,9 @@ class Course(Protocol):
 
     def carry_on(self, before: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The state to begin with, from the averaged one that the stage before ended with."""
+
+    def shipped(self, folder: Path) -> Mapping[str, Tensor]:
+        """The state of what was saved there before; what only training needs is not part of it."""
 
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
         """What takes the next batch and adds its gradients, times `share`."""
@@ -91,6 +95,9 @@ class Tiny:
         words = learnt * (before[name].std() / learnt.std())
         return {**before, name: words, "model.lm_head.weight": words}
 
+    def shipped(self, folder: Path) -> Mapping[str, Tensor]:
+        return {f"model.{name}": weight for name, weight in student.saved_weights(folder).items()}
+
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
         source: Any = PairStream(batches.seed, count=batches.size)
         if self._stage > 1:
@@ -132,6 +139,9 @@ class Contrast:
 
     def carry_on(self, before: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return before
+
+    def shipped(self, folder: Path) -> Mapping[str, Tensor]:
+        return {f"clip.{name}": weight.float() for name, weight in load_file(folder / "model.safetensors").items()}
 
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
         drawn = batches.endless(ImageStream(batches.seed, count=batches.size))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
@@ -220,6 +220,19 @@ def save_model(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
     # whatever is trained here knows the toy world and nothing else, and is to say so wherever it is used
     _write(folder / "vidlm.json", {"name": "vidlm-tiny", "toy": True, "segment_max_s": SEGMENT_MAX_S})
     save_tokenizer(tokenizer, folder)
+
+
+def saved_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """What `save_model` wrote, float32, under the names of `new_model`'s own state."""
+    weights = {_own_name(name): weight.float() for name, weight in load_file(folder / "model.safetensors").items()}
+    return {**weights, "lm_head.weight": weights["model.language_model.embed_tokens.weight"]}
+
+
+def _own_name(name: str) -> str:
+    """`_published_name`, the other way round."""
+    if name.startswith("visual."):
+        return f"model.{name}"
+    return name.replace("model.", "model.language_model.", 1)
 
 
 def _published_name(name: str) -> str:

@@ -19,6 +19,7 @@ import copy
 import json
 import math
 import os
+import shutil
 import subprocess
 import time
 from collections import defaultdict
@@ -46,6 +47,8 @@ AFTER: Final = {2: 1, 3: 2}
 """The stage whose weights another one begins with; the others begin from nothing."""
 RATES: Final = {1: 1.0, 2: 1.0, 3: 0.4, 4: 0.5}
 """What each stage's learning rates are multiplied with."""
+GOING_ON: Final = 0.6
+"""What they are multiplied with where a stage goes on from a model that has been through it before."""
 SETTINGS: Final[dict[int, dict[str, Any]]] = {
     # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
     1: {"pairs_per_batch": 64, "accumulate": 2},
@@ -74,6 +77,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     pairs_per_batch: int = 32  # what one forward and backward takes: small enough for a CPU's cache
     accumulate: int = 4  # of them make a step
+    begin: Path | None = None  # a model whose weights the stage goes on from, instead of those of the stage before
     processes: int = os.cpu_count() or 1  # on a CPU, each with batches of its own; 0 for this process alone
     workers: int = 0  # processes that draw for each of them
 
@@ -110,6 +114,9 @@ class Run:
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["initial_lr"] = rate
             self.average, self.step, self.elapsed_s = state["average"], state["step"], state["elapsed_s"]
+        elif self.config.begin is not None:
+            self.learner.load_state_dict(self.course.shipped(self.config.begin), strict=False)
+            self.average = copy.deepcopy(self.learner.state_dict())
         elif stage in AFTER:
             before = torch.load(self.file(AFTER[stage]), map_location=self.device, weights_only=True)["average"]
             self.learner.load_state_dict(self.course.carry_on(before))
@@ -117,7 +124,8 @@ class Run:
 
     def update(self) -> None:
         """One step of the optimizer, down the gradients gathered so far, and of the average."""
-        rate = RATES[self.config.stage] * _schedule(self.step, self.progress, self.config.warmup_steps)
+        again = 1.0 if self.config.begin is None else GOING_ON
+        rate = again * RATES[self.config.stage] * _schedule(self.step, self.progress, self.config.warmup_steps)
         nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -277,11 +285,14 @@ def _record(run: Run) -> dict[str, Any]:
     """What makes the run again: its settings, its code, its size."""
     command = ["git", "rev-parse", "HEAD"]
     revision = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    settings = {key: value for key, value in asdict(run.config).items() if key != "out"}
+    settings = {key: value for key, value in asdict(run.config).items() if key not in ("out", "begin")}
     device = torch.cuda.get_device_name() if run.device.type == "cuda" else "cpu"
     weights = sum(p.numel() for p in next(iter(run.learner.values())).parameters())
+    begin = run.config.begin
+    before = [json.loads(path.read_text()) for path in sorted(begin.glob("training-stage*.json"))] if begin else []
     return {
         **settings,
+        "after": before,
         "weights": weights,
         "git": revision.stdout.strip(),
         "torch": torch.__version__,
@@ -289,15 +300,25 @@ def _record(run: Run) -> dict[str, Any]:
     }
 
 
-def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path) -> None:
+def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, begin: Path | None = None) -> None:
     """All stages, or one; the minutes given are the whole run's, split as in `STAGES`.
 
-    With `resume`, stages that are over are left alone.
+    With `resume`, stages that are over are left alone. `begin` is the folder of a model that has been through stages 1
+    to 3 before: stages 2 and 3 go on from its weights.
     """
     total = minutes if minutes is not None else (20.0 if torch.cuda.is_available() else 180.0)
-    plan = {number: share * total for number, share in STAGES.items()} if stage is None else {stage: total}
+    stages = {stage} if stage is not None else {2, 3} if begin is not None else set(STAGES)
+    shares = {number: share for number, share in STAGES.items() if number in stages}
+    plan = {number: share * total / sum(shares.values()) for number, share in shares.items()}
+    if begin is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / "tokenizer.json").exists():
+            shutil.copy(begin / "tokenizer.json", out / "tokenizer.json")
+            shutil.copy(begin / "metrics.jsonl", out / "metrics.jsonl")
     for number, length in plan.items():
         settings = SETTINGS[number]
         if torch.cuda.is_available():
             settings = settings | {"pairs_per_batch": 256, "accumulate": 1, "workers": (os.cpu_count() or 4) - 2}
-        train(TrainConfig(stage=number, minutes=length, out=out, **settings), resume=resume)
+        first = number == min(plan)
+        config = TrainConfig(stage=number, minutes=length, out=out, begin=begin if first else None, **settings)
+        train(config, resume=resume)
