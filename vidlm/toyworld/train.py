@@ -59,6 +59,8 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
 """Where a stage departs from `TrainConfig`."""
 SEEING: Final = {1: 1.0, 2: 0.2, 3: 0.2, 4: 1.0}
 """What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
+SEEING_AGAIN: Final = 0.4
+"""The same where a stage goes on from a model that has been through it: its language model knows what it looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +264,7 @@ def _optimizers(learner: nn.Module, config: TrainConfig) -> list[torch.optim.Opt
             matrices[sees].append(weight)
         else:
             others.append(weight)
-    rates = {True: SEEING[config.stage], False: 1.0}
+    rates = {True: SEEING[config.stage] if config.begin is None else SEEING_AGAIN, False: 1.0}
     muon = torch.optim.Muon(
         [{"params": found, "lr": config.matrix_lr * rates[sees]} for sees, found in inside.items() if found],
         weight_decay=config.weight_decay,
