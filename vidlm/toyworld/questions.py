@@ -201,15 +201,27 @@ def _place(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
 
 
 def _order(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
+    found = _both_orders(ask, seen)
+    return [found[0] if ask.rng.random() < 0.75 else found[1]] if found else []
+
+
+def _both_orders(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
+    """Which of two things comes first, and which of the same two comes last."""
     named = _named_once(seen)
     pairs = [(a, b) for a in named for b in named if b.start_s - a.start_s >= 1.0]
     if not pairs:
         return []
     first, second = ask.one_of(pairs)
     one, other = (first, second) if ask.rng.random() < 0.5 else (second, first)
-    kind, true = ("order", (first, second)) if ask.rng.random() < 0.75 else ("later", (second, first))
-    text = ask.phrase(kind, one=one.definite, other=other.definite)
-    return [Question("order", text, f"{true[0].definite.capitalize()}.", true)]
+    return [
+        Question(
+            "order",
+            ask.phrase(kind, one=one.definite, other=other.definite),
+            f"{true[0].definite.capitalize()}.",
+            true,
+        )
+        for kind, true in (("order", (first, second)), ("later", (second, first)))
+    ]
 
 
 def _when(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
@@ -264,13 +276,28 @@ def _choice(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
 
 def _check(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     """Yes or no: "Is the star red?", "Does the red car move left?", "Is the dog on the right?" """
+    found = _both_checks(ask, seen)
+    return [ask.one_of(found)] if found else []
+
+
+def _both_checks(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
+    """Whether something is as it is, and whether it is as it is not."""
     put = _put_to_one(ask, seen)
     if put is None:
         return []
     kind, fact, text, true = put
-    said = true if ask.rng.random() < 0.5 else _other_value(ask, kind, fact, true)
-    answer = "Yes." if said == true else "No."
-    return [Question("check", text.format(said), answer, (fact,), by_kind=kind == "colour")]
+    by_kind = kind == "colour"
+    return [
+        Question("check", text.format(true), "Yes.", (fact,), by_kind=by_kind),
+        Question("check", text.format(_other_value(ask, kind, fact, true)), "No.", (fact,), by_kind=by_kind),
+    ]
+
+
+def both_ways(rng: Rng, seen: Sequence[Fact]) -> list[tuple[Question, Question]]:
+    """Pairs of questions that differ in a word and in their answer: first or last, as it is or as it is not."""
+    ask = Asking(rng, unseen=False)
+    found = (_both_orders(ask, seen), _both_checks(ask, seen))
+    return [(pair[0], pair[1]) for pair in found if pair]
 
 
 def _put_to_one(ask: Asking, seen: Sequence[Fact]) -> tuple[str, Fact, str, str] | None:

@@ -15,7 +15,7 @@ from vidlm import prompts
 from vidlm.domain import Policy
 from vidlm.moderation.policies import load_policies
 from vidlm.toyworld.composed import sample_composed
-from vidlm.toyworld.questions import Question, absent_question, follow_ups, half_shown, options_of, questions
+from vidlm.toyworld.questions import Question, absent_question, both_ways, follow_ups, half_shown, options_of, questions
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
 from vidlm.toyworld.world import Rng
 
@@ -23,6 +23,9 @@ RARE: Final = frozenset({"direction", "place", "order"})
 """Kinds of question that fit few facts: they are asked more readily than others where they fit."""
 ABSENT: Final = 0.6
 """Of parts that are asked about something that is not there."""
+BOTH_WAYS: Final = 0.6
+"""Of parts where it can be asked what comes first and what last, and whether something is so and is not: both, of
+the same things. What differs is one word, so that word has to be read."""
 LETTERED: Final = 0.2
 """Of parts that are asked to choose by letter, and of those that are asked yes or no, as benchmarks do."""
 FOLLOW_UPS: Final = 0.35
@@ -62,7 +65,7 @@ def yes_no(holds: bool) -> str:
 
 
 def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool = False) -> list[Turn]:
-    """About ten turns on one part: its caption, policies, `asked` questions, relevance, things that are not there.
+    """About twelve turns on one part: its caption, policies, `asked` questions, relevance, things that are not there.
 
     Yes and No come cheap, one word a turn, and are learnt early: what is told and what is asked weigh more here.
     `unseen`: questions in wordings that training never uses.
@@ -76,6 +79,12 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool
     turns += [
         Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about)
         for question in _varied(rng, found)[:asked]
+    ]
+    turns += [
+        Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about)
+        for pair in both_ways(rng, seen)
+        if rng.random() < BOTH_WAYS
+        for question in pair
     ]
     turns += _relevance_turns(rng, seen, found)
     if rng.random() < ABSENT:
