@@ -96,7 +96,7 @@ class PostgresServer:
             if required("postgres"):
                 pytest.fail(missing)
             pytest.skip(missing)
-        folder = Path(tempfile.mkdtemp(prefix="pg-", dir=None if durable else _memory()))
+        folder = Path(tempfile.mkdtemp(prefix="pg-"))
         server = cls(binaries, folder, durable=durable)
         server._start()
         try:
@@ -179,13 +179,6 @@ class PostgresServer:
 
     def _url(self, name: str) -> str:
         return f"postgresql://vidlm@/{name}?host={self._folder}"
-
-
-def _memory() -> Path | None:
-    """A folder in memory with room for many databases, where there is one: files are most of what making one takes."""
-    folder = Path("/dev/shm")
-    roomy = folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 2 * 2**30
-    return folder if roomy else None
 
 
 def _postgres_binaries() -> Path | None:

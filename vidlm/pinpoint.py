@@ -70,7 +70,9 @@ def _seen_in(prepared: Prepared, window: Window, eyes: Eyes, asked: Sequence[Pol
         return {}
     questions = [prompts.branch(prompts.policy_question(policy)) for policy in asked]
     scores = eyes.judge([visual.slice(first, last) for first, last, _ in cut], questions)
-    return {
-        (window.index, policy.id): max(zip(scores, cut, strict=True), key=lambda part: part[0][place])[1][2]
-        for place, policy in enumerate(asked)
-    }
+    found: dict[Spot, Span] = {}
+    for place, policy in enumerate(asked):
+        of_parts = [part_scores[place] for part_scores in scores]
+        _, _, part = cut[of_parts.index(max(of_parts))]
+        found[window.index, policy.id] = part
+    return found

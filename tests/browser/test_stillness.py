@@ -1,6 +1,8 @@
-"""Nothing that is read moves by itself while a page is loaded, or while what it watches changes."""
+"""Nothing that is read moves by itself while a page is loaded: each kind of page, wide and narrow."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -46,9 +48,13 @@ def check_still(page: Page) -> None:
 )
 def test_pages_stand_still(tab: Tab, path: str) -> None:
     page = tab.sign_in("admin", path)
+    check_both_widths(page)
+
+
+def check_both_widths(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_attached()
     check_still(page)
-    tab.page.set_viewport_size({"width": 390, "height": 800})
+    page.set_viewport_size({"width": 390, "height": 800})
     page.reload()
     check_still(page)
 
@@ -61,3 +67,22 @@ def test_the_desk_and_a_videos_page_stand_still(tab: Tab, house: House) -> None:
     tab.go("/queue").locator("#start button").click()
     expect(page.locator("#flags li").first).to_be_visible()
     check_still(page)
+
+
+def test_signing_in_stands_still(tab: Tab) -> None:
+    check_both_widths(tab.go("/sign-in"))
+
+
+def test_a_persons_page_stands_still(tab: Tab) -> None:
+    page = tab.sign_in("admin", "/admin")
+    page.get_by_role("link", name="reviewer", exact=True).click()
+    page.wait_for_url(re.compile("/admin/people/usr_"))
+    check_both_widths(page)
+
+
+def test_a_draft_of_a_policy_set_stands_still(tab: Tab, house: House) -> None:
+    draft = house.client.post("/v1/policy-sets", {"name": "Stillness"})
+    try:
+        check_both_widths(tab.sign_in("admin", f"/policy-sets/{draft['id']}"))
+    finally:
+        house.client.delete(f"/v1/policy-sets/{draft['id']}")

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, CLIPModel
+from transformers import AutoTokenizer, CLIPModel, Qwen2VLForConditionalGeneration
 
 from vidlm.model.video_model import VideoModel
 from vidlm.toyworld import train as training
@@ -49,6 +50,30 @@ def test_stages_that_are_over_are_left_alone_and_longer_ones_go_on(finished: Pat
     longer = replace(second, minutes=second.minutes + run_of(second).elapsed_s / 60)
     train(longer, resume=True)
     assert run_of(longer).step == 2
+
+
+def test_a_run_can_go_on_from_a_model_that_ships(finished: Path, tmp_path: Path) -> None:
+    for number in (2, 3):
+        (finished / "model" / f"training-stage{number}.json").write_text((finished / f"stage{number}.json").read_text())
+    begin, out = finished / "model", tmp_path / "run"
+    (begin / "metrics.jsonl").write_text('{"stage": 2, "step": 1, "minutes": 1.0}\n')
+    config = TrainConfig(stage=2, minutes=ONE_STEP_MINUTES, out=out, pairs_per_batch=8, accumulate=1, processes=0)
+    training.prepare(out, begin)
+    config = replace(config, begin=begin)
+    there = Qwen2VLForConditionalGeneration.from_pretrained(begin, dtype=torch.float32).state_dict()
+    mine = run_of(config).learner["model"].state_dict()
+    assert mine.keys() == there.keys()
+    assert all(torch.equal(mine[name], weight) for name, weight in there.items())
+    train(config, resume=True)
+    record = json.loads((out / "stage2.json").read_text())
+    assert [before["stage"] for before in record["after"]] == [2, 3]
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == {"stage": 2, "step": 1, "minutes": 1.0}
+    figures = tmp_path / "figures.json"
+    figures.write_text(json.dumps({"seed": 3, "count": 2, "rows": []}))
+    (tiny,) = release(out, figures, tmp_path / "checkpoints")
+    card = (tiny / "README.md").read_text()
+    assert card.index("minutes by stage: stage 2 0, stage 3 0.") < card.index("Then `./run train --begin`")
 
 
 def test_a_run_ships_models_with_cards(finished: Path, tmp_path: Path) -> None:
@@ -103,6 +128,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         f"t.train(t.TrainConfig(stage=1, minutes=60, out=Path({str(tmp_path)!r}), pairs_per_batch=8, accumulate=2,"
         " processes=2), resume=True)"
     )
+    files_before = files_in_memory()
     for _ in range(2):
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
         before = steps_kept(tmp_path)
@@ -118,6 +144,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
             assert time.monotonic() < deadline, "the lanes outlive their trainer"
             time.sleep(0.2)
     assert steps_kept(tmp_path) >= 4
+    assert files_in_memory() <= files_before
     config = TrainConfig(stage=1, minutes=60, out=tmp_path, pairs_per_batch=8, accumulate=2)
     assert run_of(config).step == steps_kept(tmp_path)
 
@@ -125,6 +152,11 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 def steps_kept(folder: Path) -> int:
     path = folder / "stage1.pt"
     return int(torch.load(path, weights_only=True)["step"]) if path.exists() else 0
+
+
+def files_in_memory() -> set[Path]:
+    """What trainers share with their lanes, as far as it has names."""
+    return {path for folder in ("/dev/shm", tempfile.gettempdir()) for path in Path(folder).glob("vidlm-train-*")}
 
 
 def others_alive(group: int) -> bool:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session, col, select
+import sqlalchemy as sa
+from sqlmodel import Session, col
 
 from vidlm.moderation.decisions import Occasion
 from vidlm.store.keys import Caller
@@ -56,16 +57,24 @@ def precedents(session: Session, caller: Caller, video_id: str, flags: Iterable[
 def _lately(session: Session, caller: Caller, video_id: str, policy_id: str) -> list[Precedent]:
     """The last word on each of the videos whose flags of this policy were decided lately, the newest first."""
     query = (
-        select(FlagDecision, ReviewDecision)
+        sa.select(  # what is told and no more: decisions carry what they were pinned to and rest on
+            col(ReviewDecision.id),
+            col(FlagDecision.score),
+            col(FlagDecision.verdict),
+            col(FlagDecision.reason),
+            col(ReviewDecision.video_id),
+            col(FlagDecision.start_s),
+            col(ReviewDecision.created_at),
+        )
         .join(ReviewDecision, col(ReviewDecision.id) == col(FlagDecision.decision_id))
         .join(Video, col(Video.id) == col(ReviewDecision.video_id))
         .where(
-            FlagDecision.tenant_id == caller.tenant_id,
-            FlagDecision.policy_id == policy_id,
+            col(FlagDecision.tenant_id) == caller.tenant_id,
+            col(FlagDecision.policy_id) == policy_id,
             col(FlagDecision.flag_id).is_not(None),
             col(FlagDecision.score).is_not(None),
-            ReviewDecision.video_id != video_id,
-            ReviewDecision.occasion != Occasion.GOLDEN.value,
+            col(ReviewDecision.video_id) != video_id,
+            col(ReviewDecision.occasion) != Occasion.GOLDEN.value,
             col(ReviewDecision.undone_at).is_(None),
             col(Video.deleted_at).is_(None),
         )
@@ -74,17 +83,8 @@ def _lately(session: Session, caller: Caller, video_id: str, policy_id: str) -> 
         query = query.where(col(ReviewDecision.restricted).is_(False))
     last: dict[str, str] = {}  # video -> its last decision
     found = []
-    for flag, decision in session.exec(query.order_by(col(FlagDecision.id).desc()).limit(LATELY)).all():
-        if last.setdefault(decision.video_id, decision.id) == decision.id and flag.score is not None:
-            found.append(
-                Precedent(
-                    policy_id,
-                    flag.score,
-                    flag.verdict,
-                    flag.reason,
-                    decision.video_id,
-                    flag.start_s,
-                    decision.created_at,
-                )
-            )
+    for decision, *told in session.execute(query.order_by(col(FlagDecision.id).desc()).limit(LATELY)):
+        precedent = Precedent(policy_id, *told)
+        if last.setdefault(precedent.video_id, decision) == decision:
+            found.append(precedent)
     return found

@@ -154,7 +154,9 @@ def _trained(records: dict[int, Any]) -> str:
     minutes = ", ".join(f"stage {number} {record['minutes']:.0f}" for number, record in records.items())
     first = next(iter(records.values()))
     where = f"{first['processes']} CPU cores" if first["device"] == "cpu" else first["device"]
-    return (
-        f"`./run train`, on {where}: minutes by stage: {minutes}. PyTorch {first['torch']}, "
+    said = (
+        f"on {where}: minutes by stage: {minutes}. PyTorch {first['torch']}, "
         f"revision {first['git'][:12] or 'unknown'}, seed {first['seed']}."
     )
+    before = {record["stage"]: record for record in first.get("after", [])}
+    return f"{_trained(before)}\n\nThen `./run train --begin`, {said}" if before else f"`./run train`, {said}"

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -30,28 +30,32 @@ Build = Callable[[int], tuple[nn.Module, Descend]]
 class Lanes:
     """Processes that compute gradients of the trainer's learner. A context manager: they end with it.
 
-    They also end when the trainer does, however it does.
+    They also end when the trainer does, however it does. Their files have no names any more once every lane has mapped
+    them, so a run that is killed leaves nothing behind. Raises `RuntimeError` if a lane dies before that.
     """
 
     def __init__(self, learner: nn.Module, count: int, build: Build) -> None:
         self._parameters = list(learner.parameters())
         self._size = sum(weight.numel() for weight in self._parameters)
-        self._folder = tempfile.TemporaryDirectory(prefix="vidlm-train-", dir=_memory(4 * self._size * (count + 1)))
-        folder = Path(self._folder.name)
-        weights = _mapped(folder / "weights", self._size)
-        weights.copy_(torch.cat([weight.detach().cpu().flatten() for weight in self._parameters]))
-        _lay_over(self._parameters, weights)
-        self._grads = [_mapped(folder / f"grads{number}", self._size) for number in range(count)]
-        context = multiprocessing.get_context("spawn")  # a fork would inherit thread pools in an unknown state
         self._pipes: list[Connection] = []
         self._processes = []
-        for number in range(count):
-            mine, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, build, number, folder, self._size), daemon=True)
-            process.start()
-            theirs.close()
-            self._pipes.append(mine)
-            self._processes.append(process)
+        room = 4 * self._size * (count + 1)
+        with tempfile.TemporaryDirectory(prefix="vidlm-train-", dir=_memory(room)) as name:
+            folder = Path(name)
+            weights = _mapped(folder / "weights", self._size)
+            weights.copy_(torch.cat([weight.detach().cpu().flatten() for weight in self._parameters]))
+            _lay_over(self._parameters, weights)
+            self._grads = [_mapped(folder / f"grads{number}", self._size) for number in range(count)]
+            context = multiprocessing.get_context("spawn")  # a fork would inherit thread pools in an unknown state
+            for number in range(count):
+                mine, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(theirs, build, number, folder, self._size), daemon=True)
+                process.start()
+                theirs.close()
+                self._pipes.append(mine)
+                self._processes.append(process)
+            for pipe in self._pipes:
+                _heard(pipe)
 
     def descend(self, batches: int) -> list[dict[str, float]]:
         """The summed gradients of `batches` batches, as `.grad` of the learner's weights, and each batch's figures.
@@ -61,15 +65,12 @@ class Lanes:
         lanes = len(self._pipes)
         figures: list[dict[str, float]] = []
         reached = [False] * len(self._parameters)
-        try:
-            for number, pipe in enumerate(self._pipes):
-                pipe.send(batches // lanes + (number < batches % lanes))
-            for pipe in self._pipes:
-                found, touched = pipe.recv()
-                figures += found
-                reached = [one or other for one, other in zip(reached, touched, strict=True)]
-        except (EOFError, BrokenPipeError) as error:
-            raise RuntimeError("a training process has died; --resume goes on from the last state kept") from error
+        for number, pipe in enumerate(self._pipes):
+            _tell(pipe, batches // lanes + (number < batches % lanes))
+        for pipe in self._pipes:
+            found, touched = _heard(pipe)
+            figures += found
+            reached = [one or other for one, other in zip(reached, touched, strict=True)]
         total = self._grads[0].clone() if lanes == 1 else torch.stack(self._grads).sum(0)
         for weight, grad, there in zip(self._parameters, _parts(self._parameters, total), reached, strict=True):
             weight.grad = grad if there else None
@@ -85,7 +86,24 @@ class Lanes:
             pipe.close()
         for process in self._processes:
             process.join(timeout=10)
-        self._folder.cleanup()
+
+
+_DEAD: Final = "a training process has died; --resume goes on from the last state kept"
+
+
+def _tell(pipe: Connection, batches: int) -> None:
+    try:
+        pipe.send(batches)
+    except BrokenPipeError as error:
+        raise RuntimeError(_DEAD) from error
+
+
+def _heard(pipe: Connection) -> Any:
+    """What a lane says next."""
+    try:
+        return pipe.recv()
+    except (EOFError, ConnectionResetError) as error:
+        raise RuntimeError(_DEAD) from error
 
 
 def _work(pipe: Connection, build: Build, number: int, folder: Path, size: int) -> None:
@@ -95,6 +113,7 @@ def _work(pipe: Connection, build: Build, number: int, folder: Path, size: int) 
     parameters = list(learner.parameters())
     _lay_over(parameters, _mapped(folder / "weights", size))
     grads = _parts(parameters, _mapped(folder / f"grads{number}", size))
+    pipe.send("mapped")
     while True:
         try:
             batches = pipe.recv()

@@ -302,6 +302,14 @@ def _record(run: Run) -> dict[str, Any]:
     }
 
 
+def prepare(out: Path, begin: Path) -> None:
+    """A run's folder that goes on from a model: its tokenizer, and what was measured of it so far."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("tokenizer.json", "metrics.jsonl"):
+        if (begin / name).exists() and not (out / name).exists():
+            shutil.copy(begin / name, out / name)
+
+
 def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, begin: Path | None = None) -> None:
     """All stages, or one; the minutes given are the whole run's, split as in `STAGES`.
 
@@ -313,10 +321,7 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, b
     shares = {number: share for number, share in STAGES.items() if number in stages}
     plan = {number: share * total / sum(shares.values()) for number, share in shares.items()}
     if begin is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        if not (out / "tokenizer.json").exists():
-            shutil.copy(begin / "tokenizer.json", out / "tokenizer.json")
-            shutil.copy(begin / "metrics.jsonl", out / "metrics.jsonl")
+        prepare(out, begin)
     for number, length in plan.items():
         settings = SETTINGS[number]
         if torch.cuda.is_available():
