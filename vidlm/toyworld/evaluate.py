@@ -167,7 +167,7 @@ def _observe_answers(
     whole = {fact.name: fact for fact in facts(clip)}
     for question in [question for question in possible if question.kind == "when"][:1]:
         said = answer_question(prepared, question.text, bench.eyes, bench.settings)
-        fact = next(fact for name, fact in whole.items() if f"the {name} " in question.text)
+        fact = whole[question.about[0].name]
         found = [Span(span.start_s, span.end_s) for span in said.evidence]
         seen.when.append((bench.index, metrics.temporal_iou(found, Span(fact.start_s, fact.end_s))))
         seen.wrongly_abstained.append((bench.index, said.abstained))
@@ -183,7 +183,8 @@ def _unambiguous(question: Question, clip: Clip) -> bool:
     """Whether a question that is clear of what was sampled is clear of the whole clip: counts want one scene."""
     if question.kind != "count":
         return True
-    scenes = [scene for scene in clip.scenes if any(f"{actor.kind}" in question.text for actor in scene.actors)]
+    counted = question.about[0].kind
+    scenes = [scene for scene in clip.scenes if any(actor.kind == counted for actor in scene.actors)]
     return len(scenes) == 1
 
 

@@ -302,13 +302,17 @@ def both_ways(rng: Rng, seen: Sequence[Fact]) -> list[tuple[Question, Question]]
 
 def _put_to_one(ask: Asking, seen: Sequence[Fact]) -> tuple[str, Fact, str, str] | None:
     """An attribute of one thing that its name alone points to: (kind, the thing, "Is the star {}?", the true value)."""
-    put: list[tuple[str, Fact, str, str]] = []
+    put: list[tuple[str, Fact, str]] = []
     for fact in _unique(seen, lambda fact: fact.kind):
         if fact.colour and not (fact.kind == "person" and some_people(seen)):
-            put.append(("colour", fact, f"Is the {fact.noun} {{}}?", fact.colour))
-    put += [("direction", fact, f"Does {fact.definite} move {{}}?", fact.motion) for fact in _moving(seen)]
-    put += [("place", fact, f"Is {fact.definite} {{}}?", at_place(fact.place)) for fact in _standing(seen)]
-    return ask.one_of(put) if put else None
+            put.append(("colour", fact, fact.colour))
+    put += [("direction", fact, fact.motion) for fact in _moving(seen)]
+    put += [("place", fact, at_place(fact.place)) for fact in _standing(seen)]
+    if not put:
+        return None
+    kind, fact, true = ask.one_of(put)
+    names = {"noun": fact.noun} if kind == "colour" else {"the": fact.definite}
+    return kind, fact, ask.phrase(f"is_{kind}", said="{}", **names), true
 
 
 def _other_value(ask: Asking, kind: str, fact: Fact, true: str) -> str:
