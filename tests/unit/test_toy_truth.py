@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidlm import prompts
-from vidlm.toyworld import composed, questions, tasks, texts, truth, world
+from vidlm.toyworld import composed, questions, tasks, texts, truth, wordings, world
 from vidlm.toyworld.scene import COLOURS, HAZARDS, KINDS, Actor, Clip, Scene
 
 
@@ -69,10 +69,23 @@ def test_questions_have_one_answer_and_it_is_true(seed: int) -> None:
 def _holds(question: questions.Question) -> bool:
     """Whether a yes/no question is true of the one thing it is about."""
     (fact,) = question.about
-    said = question.text.rstrip("?")
-    ends = [fact.colour] if said.startswith(f"Is the {fact.noun} ") else []
-    ends += [f"move {fact.motion}", truth.at_place(fact.place)]
-    return any(end and said.endswith(end) for end in ends)
+    said = question.text.lower().rstrip("?")
+    ends = [f" {verb} {fact.motion}" for verb in ("move", "moving", "go")] + [f" {truth.at_place(fact.place)}"]
+    return said.endswith(tuple(ends)) or (fact.colour is not None and said.endswith(f" {fact.colour}"))
+
+
+def test_what_evaluation_asks_is_never_trained() -> None:
+    """Every kind of question has wordings of both sorts, with the same blanks, and none is of both, however carelessly
+    written."""
+    assert wordings.TRAINED.keys() == wordings.UNSEEN.keys()
+    for kind, trained in wordings.TRAINED.items():
+        unseen = wordings.UNSEEN[kind]
+        assert not {_bare(wording) for wording in trained} & {_bare(wording) for wording in unseen}
+        assert len({frozenset(re.findall(r"{(\w+)}", wording)) for wording in (*trained, *unseen)}) == 1
+
+
+def _bare(wording: str) -> str:
+    return wording.lower().rstrip("?.")
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -77,12 +77,12 @@ class Tiny:
 
     def __init__(self, stage: int, out: Path, seed: int) -> None:
         self._stage, self._seed = stage, seed
-        self._tokenizer = _kept_tokenizer(out / "tokenizer.json", lambda: student.train_tokenizer(seed))
-        self._words = Vocabulary(self._tokenizer)
+        self.tokenizer = _kept_tokenizer(out / "tokenizer.json", lambda: student.train_tokenizer(seed))
+        self._words = Vocabulary(self.tokenizer)
         self._unseen: list[Rows] = []
 
     def learner(self) -> nn.ModuleDict:
-        model = student.new_model(self._tokenizer, self._seed)
+        model = student.new_model(self.tokenizer, self._seed)
         width = model.config.text_config.hidden_size
         return nn.ModuleDict({"model": model, "towers": Towers(student.VOCABULARY, width)})
 
@@ -124,7 +124,7 @@ class Tiny:
 
     def save(self, learner: nn.ModuleDict, folder: Path) -> None:
         if self._stage > 1:
-            student.save_model(learner["model"], self._tokenizer, folder / "model")
+            student.save_model(learner["model"], self.tokenizer, folder / "model")
 
 
 class Contrast:

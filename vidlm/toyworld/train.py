@@ -310,7 +310,7 @@ def prepare(out: Path, begin: Path) -> None:
             shutil.copy(begin / name, out / name)
 
 
-def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, begin: Path | None = None) -> None:
+def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, seed: int, begin: Path | None) -> None:
     """All stages, or one; the minutes given are the whole run's, split as in `STAGES`.
 
     With `resume`, stages that are over are left alone. `begin` is the folder of a model that has been through stages 1
@@ -327,5 +327,7 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, b
         if torch.cuda.is_available():
             settings = settings | {"pairs_per_batch": 256, "accumulate": 1, "workers": (os.cpu_count() or 4) - 2}
         first = number == min(plan)
-        config = TrainConfig(stage=number, minutes=length, out=out, begin=begin if first else None, **settings)
+        config = TrainConfig(
+            stage=number, minutes=length, out=out, seed=seed, begin=begin if first else None, **settings
+        )
         train(config, resume=resume)

@@ -189,7 +189,7 @@ TRAINED: Final[dict[str, tuple[str, ...]]] = {
         "What colour is it?",
         "And what colour is it?",
         "Which colour does it have?",
-        "What is its colour?",
+        "Tell me what colour it is.",
         "And what color does it have?",
     ),
     "then_direction": (
@@ -210,7 +210,7 @@ TRAINED: Final[dict[str, tuple[str, ...]]] = {
         "When does it appear?",
         "And when can it be seen?",
         "When is it there?",
-        "And from when to when?",
+        "And from when to when is it there?",
         "When is it in the picture?",
     ),
 }
