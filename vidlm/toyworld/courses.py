@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -41,9 +40,6 @@ class Course(Protocol):
 
     def carry_on(self, before: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The state to begin with, from the averaged one that the stage before ended with."""
-
-    def shipped(self, folder: Path) -> Mapping[str, Tensor]:
-        """The state of what was saved there before; what only training needs is not part of it."""
 
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
         """What takes the next batch and adds its gradients, times `share`."""
@@ -96,6 +92,7 @@ class Tiny:
         return {**before, name: words, "model.lm_head.weight": words}
 
     def shipped(self, folder: Path) -> Mapping[str, Tensor]:
+        """The state of a model that was saved there; what only training needs is not part of it."""
         return {f"model.{name}": weight for name, weight in student.saved_weights(folder).items()}
 
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
@@ -139,9 +136,6 @@ class Contrast:
 
     def carry_on(self, before: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return before
-
-    def shipped(self, folder: Path) -> Mapping[str, Tensor]:
-        return {f"clip.{name}": weight.float() for name, weight in load_file(folder / "model.safetensors").items()}
 
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
         drawn = batches.endless(ImageStream(batches.seed, count=batches.size))

@@ -33,7 +33,8 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from vidlm.toyworld.courses import Batches, course_of
+from vidlm.errors import InputError
+from vidlm.toyworld.courses import Batches, Tiny, course_of
 from vidlm.toyworld.curve import draw_curve
 from vidlm.toyworld.parallel import Descend, Lanes
 
@@ -117,6 +118,7 @@ class Run:
                     group["initial_lr"] = rate
             self.average, self.step, self.elapsed_s = state["average"], state["step"], state["elapsed_s"]
         elif self.config.begin is not None:
+            assert isinstance(self.course, Tiny)  # `main` sees to it
             self.learner.load_state_dict(self.course.shipped(self.config.begin), strict=False)
             self.average = copy.deepcopy(self.learner.state_dict())
         elif stage in AFTER:
@@ -321,6 +323,8 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, s
     shares = {number: share for number, share in STAGES.items() if number in stages}
     plan = {number: share * total / sum(shares.values()) for number, share in shares.items()}
     if begin is not None:
+        if not set(plan) <= {2, 3}:
+            raise InputError("--begin is for stages 2 and 3: the others begin from nothing", code="invalid_request")
         prepare(out, begin)
     for number, length in plan.items():
         settings = SETTINGS[number]
