@@ -24,14 +24,13 @@ import numpy as np
 import torch
 
 from vidlm.toyworld.courses import Tiny, plainly
-from vidlm.toyworld.dataset import sample_pairs
+from vidlm.toyworld.dataset import SIZES, sample_pairs
 from vidlm.toyworld.losses import stage1_loss
 from vidlm.toyworld.tokens import Vocabulary
 from vidlm.toyworld.world import EVAL_SEEDS
 
-SHOWN: Final = ((84, 112), (84, 140), (112, 112), (112, 84))
-"""Sizes of the frames that are shown, a batch each."""
 PAIRS: Final = 96
+"""Frame pairs that are shown of each size."""
 
 
 def main() -> None:
@@ -103,7 +102,7 @@ def look(out: Path, seed: int) -> dict[str, float]:
     device = torch.device("cpu")
     found: list[dict[str, float]] = []
     with plainly(device):
-        for number, size in enumerate(SHOWN):
+        for number, size in enumerate(SIZES):
             batch = sample_pairs(np.random.default_rng([EVAL_SEEDS.start, number]), size=size, count=PAIRS)
             found.append(stage1_loss(model, towers, batch, Vocabulary(course.tokenizer), device)[1])
     figures = {"kinds": "cell_kind", "colours": "cell_colour", "motions": "cell_motion", "matched": "match"}

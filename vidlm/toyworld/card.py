@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vidlm.errors import InputError
+from vidlm.toyworld.student import GEOMETRY
 
 NAMES: Final[dict[str, str]] = {
     "policy_auroc": "built-in policies, AUROC",
@@ -73,7 +74,7 @@ shapes.
 `training-stage*.json` hold the settings, `metrics.jsonl` the whole curve, `curve.png` its picture, and
 `docs/design/training.md` what was tried and what it did. Training clips and evaluation clips come from disjoint seeds.
 
-Frames: at most 12,544 pixels (112 x 112), sides multiples of 28. Sampled at 2 frames per second; each pair of frames is
+Frames: at most {pixels:,} pixels (112 x 168 at 4:3, 112 x 196 at 16:9), sides multiples of 28. Sampled at 2 frames per second; each pair of frames is
 preceded by its time as text. Prompts: `vidlm/prompts.py`.
 """
 
@@ -129,7 +130,12 @@ def _card(name: str, table: dict[str, Any], records: dict[int, Any], lines: list
         head = _HEAD.format(tags="qwen2_vl", name="vidlm-tiny")
         rows = figures_table(table["rows"])
         body = _TINY.format(
-            weights=weights, seed=table["seed"], count=table["count"], table=rows, trained=_trained(records)
+            weights=weights,
+            pixels=GEOMETRY.max_pixels,
+            seed=table["seed"],
+            count=table["count"],
+            table=rows,
+            trained=_trained(records),
         )
         return head + body
     found = [line["first_found"] for line in lines if "first_found" in line][-1]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vidlm.toyworld import contrast, student
-from vidlm.toyworld.dataset import ROUGH, TASKS, ImageStream, Pairs, PairStream, RowStream
+from vidlm.toyworld.dataset import ROUGH, SIZES, TASKS, ImageStream, Pairs, PairStream, RowStream
 from vidlm.toyworld.lessons import Towers
 from vidlm.toyworld.losses import autocast, exact_by_kind, stage1_loss, stage2_loss
 from vidlm.toyworld.parallel import Descend
@@ -172,7 +172,7 @@ def plainly(device: torch.device) -> AbstractContextManager[None]:
 def _unseen_rows(words: Vocabulary) -> list[Rows]:
     """The same unseen windows at every look."""
     found = []
-    for index, (size, pairs) in enumerate((((84, 112), 3), ((84, 140), 5), ((112, 112), 4), ((112, 84), 2))):
+    for index, (size, pairs) in enumerate(zip(SIZES[:4], (3, 5, 4, 2), strict=True)):
         rng = np.random.default_rng([EVAL_SEEDS.start, index])
         found.append(sample_rows(rng, words, size=size, pairs=pairs, count=24, asked=8))
     return found

@@ -18,7 +18,7 @@ from vidlm.toyworld.truth import at_place, place_of
 from vidlm.toyworld.windows import cell_labels, describe, sample_window, shown_at, soften
 from vidlm.toyworld.world import Rng
 
-SIZES: Final = ((84, 112), (84, 140), (112, 112), (112, 84), (140, 84))
+SIZES: Final = ((112, 168), (112, 196), (140, 140), (168, 112), (196, 112))
 SIZE_SHARES: Final = (0.34, 0.26, 0.16, 0.12, 0.12)
 """(height, width) of frames as the model sees them, for 4:3, 16:9, square and portrait sources."""
 
@@ -79,8 +79,8 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
     return Pairs(torch.from_numpy(np.stack(pixels)), texts, torch.from_numpy(np.stack(labels)))
 
 
-TURNS_TOKENS: Final = 420
-PAIR_TOKENS: Final = 22
+TURNS_TOKENS: Final = 480
+PAIR_TOKENS: Final = 33
 TOKENS_A_PAIR_COSTS: Final = 90
 """Tokens of a window's turns and of one of its frame pairs, about, and of turns and pairs together by the pair."""
 
@@ -104,7 +104,7 @@ class RowStream(torch.utils.data.IterableDataset[Any]):
             if roll < mix.text_share:
                 yield sample_text_rows(rng, self._words, max(4, self._budget // 3))
             elif roll < mix.text_share + mix.pair_share:
-                yield sample_pairs(rng, size=size, count=4 * self._budget)
+                yield sample_pairs(rng, size=size, count=2 * self._budget)
             else:
                 pairs = int(rng.choice(PAIRS, p=shares))
                 count = max(1, round(self._budget * TOKENS_A_PAIR_COSTS / (TURNS_TOKENS + PAIR_TOKENS * pairs)))
