@@ -74,8 +74,8 @@ shapes.
 `training-stage*.json` hold the settings, `metrics.jsonl` the whole curve, `curve.png` its picture, and
 `docs/design/training.md` what was tried and what it did. Training clips and evaluation clips come from disjoint seeds.
 
-Frames: at most {pixels:,} pixels (112 x 168 at 4:3, 112 x 196 at 16:9), sides multiples of 28. Sampled at 2 frames per second; each pair of frames is
-preceded by its time as text. Prompts: `vidlm/prompts.py`.
+Frames: at most {pixels:,} pixels (112 x 168 at 4:3, 112 x 196 at 16:9), sides multiples of 28. Sampled at 2 frames per
+second; each pair of frames is preceded by its time as text. Prompts: `vidlm/prompts.py`.
 """
 
 _CLIP: Final = """A small image and text encoder in the layout of the library's CLIPModel: {weights:.1f} million
