@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from vidlm.toyworld.courses import Tiny, plainly
-from vidlm.toyworld.dataset import SIZES, sample_pairs
+from vidlm.toyworld.dataset import SMALLER, sample_pairs
 from vidlm.toyworld.losses import stage1_loss
 from vidlm.toyworld.tokens import Vocabulary
 from vidlm.toyworld.world import EVAL_SEEDS
@@ -102,7 +102,7 @@ def look(out: Path, seed: int) -> dict[str, float]:
     device = torch.device("cpu")
     found: list[dict[str, float]] = []
     with plainly(device):
-        for number, size in enumerate(SIZES):
+        for number, size in enumerate(SMALLER):
             batch = sample_pairs(np.random.default_rng([EVAL_SEEDS.start, number]), size=size, count=PAIRS)
             found.append(stage1_loss(model, towers, batch, Vocabulary(course.tokenizer), device)[1])
     figures = {"kinds": "cell_kind", "colours": "cell_colour", "motions": "cell_motion", "matched": "match"}
