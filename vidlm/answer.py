@@ -34,6 +34,7 @@ from vidlm.evidence import (
     evidence_of,
     merge_looks,
     relevance_threshold,
+    times_put_right,
 )
 from vidlm.pipeline import WINDOWS_AT_ONCE, Progress, one_line, running_engine, source_of
 from vidlm.preparation import Prepared, prepare
@@ -104,22 +105,23 @@ def answer_question(
     runs = merge_looks(looks, relevance_threshold(looks))
     refused: list[list[Look]] = []
     text, confidence = NOT_FOUND, 1.0 - max((look.score for look in looks), default=0.0)
-    for evidence in _tries(runs):
-        said = _read_answer(prepared, evidence, answer_request, eyes)
+    for tried in _tries(runs):
+        said = _read_answer(prepared, tried, answer_request, eyes)
         if prompts.is_abstention(said.text):
-            refused.append(evidence)
+            refused.append(tried)
             confidence = said.confidence
             continue
-        text, confidence = one_line(said.text), said.confidence * max(look.score for look in evidence)
+        text, confidence = one_line(said.text), said.confidence * max(look.score for look in tried)
         break
     abstained = text == NOT_FOUND
     shown = [] if abstained else [run for run in runs if run not in refused]
+    evidence = tuple(evidence_of(run, prepared.info.duration_s) for run in shown)
     return Answer(
         question=question,
-        text=text,
+        text=times_put_right(text, evidence),
         confidence=min(max(confidence, 0.0), 1.0),
         abstained=abstained,
-        evidence=tuple(evidence_of(run, prepared.info.duration_s) for run in shown),
+        evidence=evidence,
         provenance=provenance(prepared.sampling, eyes.engine, None),
     )
 

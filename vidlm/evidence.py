@@ -11,12 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from vidlm import prompts
 from vidlm.domain import AnswerEvidence, Span
 
 RELEVANT: Final = 0.2
 """P(Yes) from which a part may count as showing what a question is about: whatever is read from it can still refuse."""
 BESIDE_BEST: Final = 0.8
 """Share of the best part's P(Yes) from which another part counts beside it."""
+
+
+AGREES: Final = 0.5
+"""Overlap (intersection over union) from which an interval that an answer names is taken for a stretch of evidence."""
+NEAR_S: Final = 1.0
+"""How far from evidence a single time may lie that an answer names: parts are about as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +93,26 @@ def evidence_of(run: Sequence[Look], duration_s: float) -> AnswerEvidence:
     start_s = min(max(run[0].span.start_s, 0.0), duration_s)
     end_s = min(max(run[-1].span.end_s, start_s), duration_s)
     return AnswerEvidence(start_s, end_s, max(look.score for look in run))
+
+
+def times_put_right(text: str, evidence: Sequence[AnswerEvidence]) -> str:
+    """An answer that is nothing but times, with those of its evidence where it names others.
+
+    Models write wrong times with confidence; where something is seen was measured. Any other answer is left alone.
+    """
+    spans = [Span(one.start_s, one.end_s) for one in evidence]
+    if not spans or not prompts.says_only_times(text):
+        return text
+    named, times = prompts.span_in(text), prompts.times_in(text)
+    if named is not None:
+        agrees = any(_overlap(named, span) >= AGREES for span in spans)
+    else:
+        agrees = len(times) == 1 and any(span.start_s - NEAR_S <= times[0] <= span.end_s + NEAR_S for span in spans)
+    return text if agrees else prompts.when(spans)
+
+
+def _overlap(one: Span, other: Span) -> float:
+    """Intersection over union, 0..1."""
+    shared = min(one.end_s, other.end_s) - max(one.start_s, other.start_s)
+    union = max(one.end_s, other.end_s) - min(one.start_s, other.start_s)
+    return max(shared, 0.0) / union if union > 0 else 1.0

@@ -38,6 +38,9 @@ _USER: Final = "<|im_start|>user\n"
 _ASSISTANT: Final = "<|im_end|>\n<|im_start|>assistant\n"
 _NEXT: Final = "<|im_end|>\n<|im_start|>user\n"
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*s\b")
+_BETWEEN_TIMES: Final = frozenset(
+    ["from", "at", "to", "till", "until", "between", "and", "about", "around", "it", "is", "seen", "shown", "appears"]
+)
 _SPECIAL: Final = re.compile(r"<\|(.*?)\|>")
 
 
@@ -128,7 +131,19 @@ def times_in(text: str) -> list[float]:
     return [float(number) for number in _TIME.findall(text)]
 
 
+def says_only_times(text: str) -> bool:
+    """Whether an answer names times and nothing else: "From 2.0s to 4.5s." or "At 3.0s"."""
+    rest, times = _TIME.subn(" ", text.lower())
+    return times > 0 and set(re.findall(r"\w+", rest)) <= _BETWEEN_TIMES
+
+
 def span_in(text: str) -> Span | None:
     """The interval an answer names, or None where it names no two times in order."""
     times = times_in(text)
     return Span(times[0], times[1]) if len(times) == 2 and times[0] <= times[1] else None
+
+
+def when(spans: Sequence[Span]) -> str:
+    """Times as an answer says them: "From 2.0s to 4.5s and from 8.0s to 9.0s" and a full stop."""
+    said = " and ".join(f"from {span.start_s:.1f}s to {span.end_s:.1f}s" for span in spans)
+    return f"{said[:1].upper()}{said[1:]}."

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vidlm.answer import CLOSER_S, check_question
 from vidlm.config import Settings
-from vidlm.domain import Span
+from vidlm.domain import AnswerEvidence, Span
 from vidlm.errors import QuestionError
 from vidlm.evidence import (
     RELEVANT,
@@ -18,6 +18,7 @@ from vidlm.evidence import (
     evidence_of,
     merge_looks,
     relevance_threshold,
+    times_put_right,
 )
 
 
@@ -110,3 +111,38 @@ def test_the_best_part_is_evidence_unless_nothing_is_relevant(scores: list[float
         kept = [look.score for run in runs for look in run]
         assert max(kept) == best
         assert min(kept) >= RELEVANT
+
+
+EVIDENCE = (AnswerEvidence(2.0, 4.5, 0.9), AnswerEvidence(8.0, 9.0, 0.8))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "From 2.0s to 4.0s.",
+        "It is shown from 8.0s to 9.0s.",
+        "At 5.0s.",
+        "at 7.5 s",
+        "The dog comes in at 70.0s.",
+        "Two.",
+        "",
+        "From here to there.",
+    ],
+)
+def test_words_that_agree_with_their_evidence_or_say_more_than_times_stay(text: str) -> None:
+    assert times_put_right(text, EVIDENCE) == text
+
+
+@pytest.mark.parametrize("text", ["From 90.0s to 18.0s.", "From 2.0s to 90.0s.", "at 11.0s", "Between 0.0s and 0.0s"])
+def test_times_that_no_evidence_shows_are_put_right(text: str) -> None:
+    assert times_put_right(text, EVIDENCE) == "From 2.0s to 4.5s and from 8.0s to 9.0s."
+    assert times_put_right(text, EVIDENCE[:1]) == "From 2.0s to 4.5s."
+    assert times_put_right(text, ()) == text
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 60)), min_size=1, max_size=4), st.text(max_size=40))
+def test_what_was_put_right_agrees(stretches: list[tuple[int, int]], text: str) -> None:
+    evidence = [AnswerEvidence(start / 2, (start + length) / 2, 0.9) for start, length in stretches]
+    once = times_put_right(text, evidence)
+    if len(evidence) == 1:
+        assert times_put_right(once, evidence) == once
