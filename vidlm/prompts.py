@@ -39,7 +39,7 @@ _ASSISTANT: Final = "<|im_end|>\n<|im_start|>assistant\n"
 _NEXT: Final = "<|im_end|>\n<|im_start|>user\n"
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*s\b")
 _BETWEEN_TIMES: Final = frozenset(
-    ["from", "at", "to", "till", "until", "between", "and", "about", "around", "it", "is", "seen", "shown", "appears"]
+    {"from", "at", "to", "till", "until", "between", "and", "about", "around", "it", "is", "seen", "shown", "appears"}
 )
 _SPECIAL: Final = re.compile(r"<\|(.*?)\|>")
 
