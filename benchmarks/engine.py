@@ -32,8 +32,8 @@ TARGETS: Final[dict[str, dict[str, float | None]]] = {
     "7b": {"1": 12, "2": 5, "3": 1.1, "4": 20, "5": 2.5, "6": 2, "7": None, "8": 0.9},
 }
 PACKAGES: Final = ("vidlm", "torch", "transformers", "numpy", "decord2", "av", "imageio-ffmpeg")
-OWN_FRAME: Final = (112, 168)
-"""Height and width at which the embedded model sees an ordinary video."""
+OWN_FRAME: Final = (84, 112)
+"""Height and width of the small frames with which long videos are measured."""
 
 
 def main() -> int:
