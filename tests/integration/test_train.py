@@ -128,9 +128,12 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         f"t.train(t.TrainConfig(stage=1, minutes=60, out=Path({str(tmp_path)!r}), pairs_per_batch=8, accumulate=2,"
         " processes=2), resume=True)"
     )
-    files_before = files_in_memory()
+    files_before, output = files_in_memory(), tmp_path / "output.txt"
     for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
+        with output.open("ab") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-c", program], stdout=said, stderr=said, start_new_session=True
+            )
         before = steps_kept(tmp_path)
         deadline = time.monotonic() + 120
         while steps_kept(tmp_path) < before + 2:
@@ -145,6 +148,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
             time.sleep(0.2)
     assert steps_kept(tmp_path) >= 4
     assert files_in_memory() <= files_before
+    assert "Traceback" not in output.read_text()
     config = TrainConfig(stage=1, minutes=60, out=tmp_path, pairs_per_batch=8, accumulate=2)
     assert run_of(config).step == steps_kept(tmp_path)
 

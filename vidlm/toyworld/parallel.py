@@ -13,6 +13,7 @@ import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -113,18 +114,15 @@ def _work(pipe: Connection, build: Build, number: int, folder: Path, size: int) 
     parameters = list(learner.parameters())
     _lay_over(parameters, _mapped(folder / "weights", size))
     grads = _parts(parameters, _mapped(folder / f"grads{number}", size))
-    pipe.send("mapped")
-    while True:
-        try:
-            batches = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        figures = [descend() for _ in range(batches)]
-        touched = [weight.grad is not None for weight in parameters]
-        for weight, grad in zip(parameters, grads, strict=True):
-            grad.zero_() if weight.grad is None else grad.copy_(weight.grad)
-        learner.zero_grad(set_to_none=True)
-        pipe.send((figures, touched))
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):  # nobody is there any more
+        pipe.send("mapped")
+        while True:
+            figures = [descend() for _ in range(pipe.recv())]
+            touched = [weight.grad is not None for weight in parameters]
+            for weight, grad in zip(parameters, grads, strict=True):
+                grad.zero_() if weight.grad is None else grad.copy_(weight.grad)
+            learner.zero_grad(set_to_none=True)
+            pipe.send((figures, touched))
 
 
 def _memory(room: int) -> str | None:
