@@ -1,5 +1,6 @@
 """A row of packed branches must mean what its branches mean alone, and labels must sit where the actors are."""
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -119,6 +120,27 @@ def test_written_times_know_the_digits_they_are_read_off(words: tokens.Vocabular
     assert checked > 20
 
 
+def test_what_is_chosen_points_to_its_name_in_the_request(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
+    batch = rows.sample_rows(np.random.default_rng(5), words, size=(84, 112), pairs=4, count=60, asked=6)
+    kinds: set[str] = set()
+    for _, chunk, kind, mine in turns_of(batch):
+        columns = (mine & (batch.copied[chunk] > 0)).nonzero()[:, 0].tolist()
+        assert len(columns) <= 1
+        assert kind in {"order", "colour", "direction", "place"} or not columns
+        assert columns or kind != "order"
+        for column in columns:
+            named = int(batch.copied[chunk, column]) - 1
+            assert mine[named]
+            assert named < column
+            answer = tokenizer.decode(batch.targets[chunk][mine & (batch.targets[chunk] >= 0)].tolist()).lower()
+            request = tokenizer.decode(batch.ids[chunk][mine][: named + 1 - int(mine.nonzero()[0])].tolist()).lower()
+            said = answer.removesuffix("<|im_end|>").rstrip(".").removeprefix("the ")
+            assert request.endswith(said), (request, said)
+            kinds.add(kind)
+    assert "order" in kinds
+    assert len(kinds) > 2
+
+
 def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) -> None:
     """All attention on the wanted tokens costs nothing, none of it costs the most."""
     batch = rows.sample_rows(np.random.default_rng(3), words, size=(84, 112), pairs=2, count=12)
@@ -136,11 +158,16 @@ def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) 
             (lessons.TIME_LAYER, spells.float()),
         )
     }
+    length = batch.ids.shape[1]
+    chosen = torch.zeros(*batch.ids.shape, length + 1).scatter(2, batch.copied[..., None], 1.0)[..., 1:]
+    ideal = {layer: torch.cat([looks, chosen[:, None].expand(-1, 2, -1, -1)], dim=3) for layer, looks in ideal.items()}
     loss, figures = lessons.ground_loss(ideal, batch, visual)
     assert 0 <= float(loss) <= 1e-3
-    assert all(figures[f"ground_{name}"] == pytest.approx(1.0, abs=1e-5) for name in ("names", "answers", "times"))
+    assert all(
+        figures[f"ground_{name}"] == pytest.approx(1.0, abs=1e-5) for name in ("names", "answers", "times", "choices")
+    )
     loss, figures = lessons.ground_loss({layer: 0 * weights for layer, weights in ideal.items()}, batch, visual)
-    assert 10 <= float(loss) <= 40
+    assert float(loss) == pytest.approx(-4 * math.log(1e-5), rel=1e-4)
     assert figures["ground_times"] == 0
 
 

@@ -35,6 +35,8 @@ READ_SHARE: Final = 0.2
 """Weight of the loss that teaches to take along what was found, in stage 2."""
 TIME_LAYER: Final = 3
 """Which layer looks for the time a token of an answer is read off."""
+CHOICE_LAYER: Final = 3
+"""Which layer looks for what is chosen among the names in a request: by then they know what is to be known of them."""
 GROUND_HEADS: Final = 2
 """How many of such a layer's attention heads are taught; the others stay free."""
 EMPTY_SHARE: Final = 0.3
@@ -115,8 +117,8 @@ def place_loss(towers: Towers, hidden: Tensor, grid: tuple[int, int], named: Ten
 
 
 def ground_loss(looks: Mapping[int, Tensor], batch: Rows, visual: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Names look at what they name, answers at what they rest on, and written times at the times they are read off:
-    -log of the attention that lands there.
+    """Names look at what they name, answers at what they rest on, written times at the times they are read off, and
+    what is chosen at its name in the request: -log of the attention that lands there.
 
     looks: each layer's attention (`reading.States`).  visual: bool `[B, P]`, the visual tokens of prefixes.
     Reading an answer off the right token is easy; finding that token is what a small model learns slowly from answers
@@ -146,6 +148,13 @@ def ground_loss(looks: Mapping[int, Tensor], batch: Rows, visual: Tensor) -> tup
         found = (weights * wanted[there][:, None]).sum(-1)
         total = total - found.clamp(min=1e-5).log().mean()
         figures[f"ground_{name}"] = found.mean().item()
+    copied = batch.copied.to(device)
+    chunks, columns = (copied > 0).nonzero(as_tuple=True)
+    if len(chunks):
+        names = visual.shape[1] + copied[chunks, columns] - 1
+        found = looks[CHOICE_LAYER][chunks, :GROUND_HEADS, columns, names].float()
+        total = total - found.clamp(min=1e-5).log().mean()
+        figures["ground_choices"] = found.mean().item()
     return total, figures
 
 

@@ -81,6 +81,8 @@ class Rows:
         thing it names, and where an answer is written, what it rests on. 0 where that is nothing.
     when: int64 [C, L], where an answer writes the whole seconds of a time, the number in `clock` of the token that
         spells the same; 0 elsewhere.
+    copied: int64 [C, L], where an answer chooses among what its request names, the number of the column (from 1) where
+        the name of what it chooses ends; 0 elsewhere.
     kinds: for each window, the kind of each of its turns (turn k is kinds[k - 1]).
     """
 
@@ -93,6 +95,7 @@ class Rows:
     weights: Tensor
     about: Tensor
     when: Tensor
+    copied: Tensor
     kinds: list[list[str]]
     truth: Truth
 
@@ -192,9 +195,19 @@ def _stack(
         weights=joined("weights", 0.0, torch.float32),
         about=joined("about", 0),
         when=joined("when", 0),
+        copied=padded([_columns([turn.copied for _, turn in chunk]) for _, chunk in chunks], 0),
         kinds=[[turn.kind for turn in turns] for _, turns in windows],
         truth=truth,
     )
+
+
+def _columns(turns: Sequence[Sequence[int]]) -> list[int]:
+    """Numbers of tokens in their own turns, from 1, as numbers in the chunk that holds the turns; 0 stays."""
+    found: list[int] = []
+    for turn in turns:
+        before = len(found)
+        found += [number + before if number else 0 for number in turn]
+    return found
 
 
 def _pack(turns: Sequence[TurnTokens]) -> list[list[tuple[int, TurnTokens]]]:

@@ -39,6 +39,8 @@ TURN_WEIGHTS: Final = {
 }
 """Weight of a turn by its kind; 1 where none is given."""
 
+CHOSEN: Final = frozenset({"colour", "direction", "place"})
+"""Kinds of question that may name what there is to choose from."""
 _TIME: Final = re.compile(r"(\d+\.\d)s")
 _MOST_TOKENS_OF_A_TIME: Final = 16
 
@@ -92,6 +94,7 @@ class TurnTokens:
     weights: list[float]
     about: list[int]
     when: list[int]
+    copied: list[int]
 
 
 def prefix_of(words: Vocabulary, times_s: list[float], size: tuple[int, int]) -> Prefix:
@@ -130,6 +133,7 @@ def tokens_of(words: Vocabulary, turn: Turn, seen: Sequence[Fact], prefix: Prefi
         weights=[0.0] * asked + [weight] * len(answer),
         about=_named(words, turn, seen, asked) + _rested_on(words, turn, answer, seen),
         when=[0] * asked + _times(words, turn, answer, prefix),
+        copied=[0] * asked + _copied(words, turn, len(answer)),
     )
 
 
@@ -137,21 +141,44 @@ def _named(words: Vocabulary, turn: Turn, seen: Sequence[Fact], length: int) -> 
     """For each of a request's first `length` tokens, the fact (as bits) whose name ends there."""
     bits, text = [0] * length, turn.text
     for fact in turn.about if turn.kind != "caption" else ():
-        name = fact.name if fact.name in text else fact.noun
-        end = text.find(name) + len(name)
-        if end >= len(name):  # found; a plural's ending belongs to its noun
-            end += len(text[end:]) - len(text[end:].lstrip("es"))
-            bits[len(words.encode(text[:end])) - 1] |= bits_of([fact], seen)
+        place = _last_token(words, text, fact.name if fact.name in text else fact.noun)
+        if place:
+            bits[place - 1] |= bits_of([fact], seen)
     return bits
+
+
+def _last_token(words: Vocabulary, text: str, name: str) -> int:
+    """The number, from 1, of the token that ends a name in a text; 0 where it is not in there."""
+    end = text.find(name) + len(name)
+    if end < len(name):
+        return 0
+    end += len(text[end:]) - len(text[end:].lstrip("es"))  # a plural's ending belongs to its noun
+    return len(words.encode(text[:end]))
+
+
+def _copied(words: Vocabulary, turn: Turn, length: int) -> list[int]:
+    """For each of an answer's `length` tokens, the token of the request (its number there, from 1) that it repeats,
+    where the request names what there is to choose from: which of two came first, "is it red or blue?".
+
+    Only the token that decides has one: an order's answer begins with "The" whatever it is.
+    """
+    said = turn.answer.rstrip(".").lower()
+    first = 0
+    if turn.kind == "order":
+        said, first = turn.about[0].name, 1
+    elif turn.kind not in CHOSEN or f" {said}" not in turn.text:
+        return [0] * length
+    place = _last_token(words, turn.text, said)
+    return [place if index == first else 0 for index in range(length)]
 
 
 def _rested_on(words: Vocabulary, turn: Turn, answer: Sequence[int], seen: Sequence[Fact]) -> list[int]:
     """For each token of an answer, the facts (as bits) it rests on: in a caption, its sentence's.
 
-    Which of two came first takes both to decide, and from then on only that one to name.
+    Which of two came first takes both to decide ("The ..."), and from then on only that one to name.
     """
     if turn.kind == "order":
-        return [bits_of(turn.about, seen)] + [bits_of(turn.about[:1], seen)] * (len(answer) - 1)
+        return [bits_of(turn.about, seen)] * 2 + [bits_of(turn.about[:1], seen)] * (len(answer) - 2)
     if turn.kind != "caption":
         return [bits_of(turn.about, seen)] * len(answer)
     bits, sentence = [], 0
