@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vidlm.errors import CheckpointError
@@ -22,6 +22,7 @@ def test_smart_resize_equals_the_reference(height, width, min_pixels, max_pixels
         assert list(smart_resize(height, width, min_pixels=min_pixels, max_pixels=max_pixels)) == expected
 
 
+@example(height=1, width=2, limit=3136)  # grown to the fewest pixels it would be larger than the limit
 @given(height=st.integers(1, 5000), width=st.integers(1, 5000), limit=st.none() | st.integers(3136, 400_000))
 def test_every_video_has_a_size_the_model_takes(height, width, limit):
     geometry = FrameGeometry(min_pixels=3136, max_pixels=200_704)

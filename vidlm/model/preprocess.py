@@ -93,7 +93,10 @@ class FrameGeometry:
         height, width = round(height * enlarge), round(width * enlarge)
         limit = self.max_pixels if max_pixels is None else min(self.max_pixels, max_pixels)
         lower = min(self.min_pixels, limit)
-        return smart_resize(height, width, factor=self.factor, min_pixels=lower, max_pixels=limit)
+        size = smart_resize(height, width, factor=self.factor, min_pixels=lower, max_pixels=limit)
+        if max_pixels is not None and size[0] * size[1] > limit:  # grown to the fewest pixels, past a limit near
+            size = smart_resize(height, width, factor=self.factor, min_pixels=1, max_pixels=limit)
+        return size
 
     @classmethod
     def from_checkpoint(cls, folder: Path) -> FrameGeometry:
