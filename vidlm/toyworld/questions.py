@@ -293,9 +293,9 @@ def _both_checks(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     ]
 
 
-def both_ways(rng: Rng, seen: Sequence[Fact]) -> list[tuple[Question, Question]]:
+def both_ways(rng: Rng, seen: Sequence[Fact], *, unseen: bool = False) -> list[tuple[Question, Question]]:
     """Pairs of questions that differ in a word and in their answer: first or last, as it is or as it is not."""
-    ask = Asking(rng, unseen=False)
+    ask = Asking(rng, unseen)
     found = (_both_orders(ask, seen), _both_checks(ask, seen))
     return [(pair[0], pair[1]) for pair in found if pair]
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from vidlm import prompts
@@ -76,15 +77,10 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool
     turns += _policy_turns(rng, seen)
     turns.append(_composed_turn(rng, seen))
     found = questions(rng, seen, unseen=unseen)
+    pairs = [pair for pair in both_ways(rng, seen, unseen=unseen) if rng.random() < BOTH_WAYS]
     turns += [
         Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about)
-        for question in _varied(rng, found)[:asked]
-    ]
-    turns += [
-        Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about)
-        for pair in both_ways(rng, seen)
-        if rng.random() < BOTH_WAYS
-        for question in pair
+        for question in (*_varied(rng, found)[:asked], *chain.from_iterable(pairs))
     ]
     turns += _relevance_turns(rng, seen, found)
     if rng.random() < ABSENT:
