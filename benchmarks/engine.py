@@ -32,7 +32,7 @@ TARGETS: Final[dict[str, dict[str, float | None]]] = {
     "7b": {"1": 12, "2": 5, "3": 1.1, "4": 20, "5": 2.5, "6": 2, "7": None, "8": 0.9},
 }
 PACKAGES: Final = ("vidlm", "torch", "transformers", "numpy", "decord2", "av", "imageio-ffmpeg")
-OWN_FRAME: Final = (84, 112)
+SMALL_FRAME: Final = (84, 112)
 """Height and width of the small frames with which long videos are measured."""
 
 
@@ -105,7 +105,7 @@ def _curves(engine: Engine, setting: Any, load: str, rounds: int) -> dict[str, A
     from benchmarks import curves  # noqa: PLC0415
 
     device, dtype = engine.info.device, engine.info.dtype
-    frame = OWN_FRAME if setting.geometry == "tiny" else LOADS[load][:2]
+    frame = SMALL_FRAME if setting.geometry == "tiny" else LOADS[load][:2]
     found = {
         "by_policies": curves.by_policies(engine, setting, rounds, curves.POLICY_COUNTS),
         "memory_by_policies": curves.memory_by_policies(setting.geometry, device, dtype, load, (1, 12, 40, 64)),

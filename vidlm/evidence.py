@@ -18,8 +18,6 @@ RELEVANT: Final = 0.2
 """P(Yes) from which a part may count as showing what a question is about: whatever is read from it can still refuse."""
 BESIDE_BEST: Final = 0.8
 """Share of the best part's P(Yes) from which another part counts beside it."""
-
-
 AGREES: Final = 0.5
 """Overlap (intersection over union) from which an interval that an answer names is taken for a stretch of evidence."""
 NEAR_S: Final = 1.0

@@ -19,10 +19,10 @@ from vidlm.toyworld.windows import cell_labels, describe, sample_window, shown_a
 from vidlm.toyworld.world import Rng
 
 SIZES: Final = ((112, 168), (112, 196), (140, 140), (168, 112), (196, 112))
-SMALLER: Final = ((84, 112), (84, 140), (112, 112), (112, 84), (140, 84))
-"""The same for stage 1: a step takes half as long, and what it teaches is carried over to larger frames in minutes."""
 SIZE_SHARES: Final = (0.34, 0.26, 0.16, 0.12, 0.12)
 """(height, width) of frames as the model sees them, for 4:3, 16:9, square and portrait sources."""
+SMALLER: Final = ((84, 112), (84, 140), (112, 112), (112, 84), (140, 84))
+"""The same for stage 1, which sees frames of about half the pixels: its steps take less time."""
 
 PAIRS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32)
 """Frame pairs of a window: what a segment, a closer look or an answer from several segments may show."""

@@ -1,4 +1,4 @@
-"""Train the embedded models from nothing: `./run train [--stage N] [--minutes M] [--resume] [--out DIR]`.
+"""Train the embedded models: `./run train [--stage N] [--minutes M] [--resume] [--out DIR] [--begin MODEL]`.
 
 Stage 1 (contrastive): the vision tower and a bag-of-words text tower learn to match a frame pair with its
     description (what, colour, place and direction), as CLIP does (Radford et al. 2021, arXiv:2103.00020); beside it
@@ -11,6 +11,7 @@ Stage 4 (search): from nothing, the small image and text encoder that search nee
 A stage's length is wall-clock minutes, so the cosine schedule fits any machine. Every `SAVE_EVERY_S` the whole state
 goes to `<out>/stageN.pt`, and `--resume` goes on from there, after a kill at any step. `<out>/model` and `<out>/clip`
 hold the averaged (EMA) weights in the hub's layout; config, metrics, their picture and git revision stand beside them.
+With `--begin`, stages 2 and 3 go on from such a model instead of from nothing.
 """
 
 from __future__ import annotations
