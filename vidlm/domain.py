@@ -111,6 +111,12 @@ class Span:
     def duration_s(self) -> float:
         return self.end_s - self.start_s
 
+    def iou(self, other: Span) -> float:
+        """Intersection over union of two intervals, 0..1; 0 where they share nothing."""
+        shared = min(self.end_s, other.end_s) - max(self.start_s, other.start_s)
+        union = max(self.end_s, other.end_s) - min(self.start_s, other.start_s)
+        return shared / union if shared > 0 else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:

@@ -103,14 +103,7 @@ def times_put_right(text: str, evidence: Sequence[AnswerEvidence]) -> str:
         return text
     named, times = prompts.span_in(text), prompts.times_in(text)
     if named is not None:
-        agrees = any(_overlap(named, span) >= AGREES for span in spans)
+        agrees = any(named.iou(span) >= AGREES for span in spans)
     else:
         agrees = len(times) == 1 and any(span.start_s - NEAR_S <= times[0] <= span.end_s + NEAR_S for span in spans)
     return text if agrees else prompts.when(spans)
-
-
-def _overlap(one: Span, other: Span) -> float:
-    """Intersection over union, 0..1."""
-    shared = min(one.end_s, other.end_s) - max(one.start_s, other.start_s)
-    union = max(one.end_s, other.end_s) - min(one.start_s, other.start_s)
-    return max(shared, 0.0) / union if union > 0 else 1.0

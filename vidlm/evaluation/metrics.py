@@ -194,12 +194,7 @@ def mme_scores(pairs: Sequence[tuple[bool, bool]]) -> MmeScores:
 
 def temporal_iou(found: Sequence[Span], truth: Span) -> float:
     """Intersection over union of the best of the found intervals with the true one; 0 where nothing was found."""
-    best = 0.0
-    for span in found:
-        shared = min(span.end_s, truth.end_s) - max(span.start_s, truth.start_s)
-        union = max(span.end_s, truth.end_s) - min(span.start_s, truth.start_s)
-        best = max(best, shared / union if shared > 0 and union > 0 else 0.0)
-    return best
+    return max((span.iou(truth) for span in found), default=0.0)
 
 
 def grounding_scores(ious: Floats) -> dict[str, float]:

@@ -31,7 +31,7 @@ SPECIAL_TOKENS: Final = (
 )
 VOCABULARY: Final = 1024
 GEOMETRY: Final = FrameGeometry(max_pixels=112 * 200)
-"""At least 112 pixels high at 4:3 and at 16:9. At 84 the smallest shapes, 18 pixels wide, were often taken for others."""
+"""At least 112 pixels high at 4:3 and at 16:9: at 84 the smallest shapes, 18 pixels wide, were taken for others."""
 SEGMENT_MAX_S: Final = 3.0
 """How much of a video it is best asked about at once: it is small, and a second of something is lost in more."""
 MROPE: Final = [8, 12, 12]
