@@ -49,8 +49,6 @@ AFTER: Final = {2: 1, 3: 2}
 """The stage whose weights another one begins with; the others begin from nothing."""
 RATES: Final = {1: 1.0, 2: 1.0, 3: 0.4, 4: 0.5}
 """What each stage's learning rates are multiplied with."""
-GOING_ON: Final = 0.6
-"""What they are multiplied with where a stage goes on from a model that has been through it before."""
 SETTINGS: Final[dict[int, dict[str, Any]]] = {
     # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
     1: {"pairs_per_batch": 64, "accumulate": 2},
@@ -61,8 +59,8 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
 """Where a stage departs from `TrainConfig`."""
 SEEING: Final = {1: 1.0, 2: 0.2, 3: 0.2, 4: 1.0}
 """What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
-SEEING_AGAIN: Final = 0.4
-"""The same where a stage goes on from a model that has been through it: its language model knows what it looks at."""
+AGAIN: Final = {"rate": 0.6, "seeing": 0.4}
+"""Both where a stage goes on from a model that has been through it: its language model knows what it looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +79,8 @@ class TrainConfig:
     clip_norm: float = 1.0
     pairs_per_batch: int = 32  # what one forward and backward takes: small enough for a CPU's cache
     accumulate: int = 4  # of them make a step
+    rate: float = 1.0  # what `RATES` of the stage is multiplied with
+    seeing: float | None = None  # what the vision tower's rates are multiplied with; `SEEING` of the stage
     begin: Path | None = None  # a model whose weights the stage goes on from, instead of those of the stage before
     processes: int = os.cpu_count() or 1  # on a CPU, each with batches of its own; 0 for this process alone
     workers: int = 0  # processes that draw for each of them
@@ -129,8 +129,8 @@ class Run:
 
     def update(self) -> None:
         """One step of the optimizer, down the gradients gathered so far, and of the average."""
-        again = 1.0 if self.config.begin is None else GOING_ON
-        rate = again * RATES[self.config.stage] * _schedule(self.step, self.progress, self.config.warmup_steps)
+        config = self.config
+        rate = config.rate * RATES[config.stage] * _schedule(self.step, self.progress, config.warmup_steps)
         nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -267,7 +267,7 @@ def _optimizers(learner: nn.Module, config: TrainConfig) -> list[torch.optim.Opt
             matrices[sees].append(weight)
         else:
             others.append(weight)
-    rates = {True: SEEING[config.stage] if config.begin is None else SEEING_AGAIN, False: 1.0}
+    rates = {True: SEEING[config.stage] if config.seeing is None else config.seeing, False: 1.0}
     muon = torch.optim.Muon(
         [{"params": found, "lr": config.matrix_lr * rates[sees]} for sees, found in inside.items() if found],
         weight_decay=config.weight_decay,
@@ -331,8 +331,6 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, s
         settings = SETTINGS[number]
         if torch.cuda.is_available():
             settings = settings | {"pairs_per_batch": 256, "accumulate": 1, "workers": (os.cpu_count() or 4) - 2}
-        first = number == min(plan)
-        config = TrainConfig(
-            stage=number, minutes=length, out=out, seed=seed, begin=begin if first else None, **settings
-        )
-        train(config, resume=resume)
+        if begin is not None and number == min(plan):
+            settings = settings | AGAIN | {"begin": begin}
+        train(TrainConfig(stage=number, minutes=length, out=out, seed=seed, **settings), resume=resume)
