@@ -109,7 +109,7 @@ def try_with_fewer_flags(tab: Tab, title: str) -> None:
     lasts.fill("600")
     page.get_by_role("button", name="Try it").click()
     expect(page.get_by_role("heading", name="Videos by verdict")).to_be_visible()
-    expect(page.locator("#trial").get_by_role("row", name=re.compile(title))).to_contain_text(re.compile(r"-\d"))
+    expect(page.locator("#trial").get_by_role("row", name=re.compile(f"^{title}"))).to_contain_text(re.compile(r"-\d"))
     in_both_themes(tab)
     lasts.fill(usually)
     page.get_by_label("never by itself").uncheck()
