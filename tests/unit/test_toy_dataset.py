@@ -1,6 +1,7 @@
 """A row of packed branches must mean what its branches mean alone, and labels must sit where the actors are."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer
 
 from vidlm.config import EMBEDDED_MODEL
 from vidlm.toyworld import lessons, losses, rows, student, tokens, windows
+from vidlm.toyworld.questions import NUMBERS
 from vidlm.toyworld.scene import Actor, Clip, Scene
 from vidlm.toyworld.windows import COLOUR_NAMES, MOTION_NAMES, PLACE_NAMES
 
@@ -83,7 +85,8 @@ def test_what_a_turn_is_about_is_known_to_its_tokens(words: tokens.Vocabulary, t
         answering = mine & (batch.targets[chunk] >= 0)
         bits = set(batch.about[chunk][answering].tolist())
         if kind == "absent":
-            assert not batch.about[chunk][mine].any()
+            assert bits == {tokens.NOWHERE}
+            assert set(batch.about[chunk][mine & ~answering].tolist()) <= {0, tokens.NOWHERE}
         if kind not in asked:
             continue
         (bit,) = bits
@@ -91,17 +94,53 @@ def test_what_a_turn_is_about_is_known_to_its_tokens(words: tokens.Vocabulary, t
         assert int((batch.about[chunk][mine & ~answering] == bit).sum()) == 1  # the name's last token
         fact = batch.truth.facts[row, bit.bit_length() - 1]
         cells = batch.truth.owners[row] == bit
-        assert (batch.truth.cells[row].movedim(1, -1)[cells] == fact[:3]).all()
-        assert (batch.truth.places[row][cells] == fact[3]).all()
+        assert (batch.truth.cells[row].movedim(1, -1)[cells][:, :3] == fact[:3]).all()
+        assert (batch.truth.places[row][cells] == fact[4]).all()
         said = tokenizer.decode(batch.targets[chunk][answering].tolist()).lower()
         if kind == "colour":
             assert COLOUR_NAMES[fact[1]] in said
         if kind == "direction":
             assert MOTION_NAMES[fact[2]] in said
         if kind == "place":
-            assert PLACE_NAMES[fact[3]] in said
+            assert PLACE_NAMES[fact[4]] in said
         checked += 1
     assert checked > 10
+
+
+def test_every_one_of_several_knows_how_many_they_are(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
+    batch = rows.sample_rows(np.random.default_rng(6), words, size=(84, 112), pairs=4, count=60, asked=6)
+    numbers: set[str] = set()
+    for row, chunk, kind, mine in turns_of(batch):
+        if kind != "count":
+            continue
+        answering = mine & (batch.targets[chunk] >= 0)
+        (bits,) = set(batch.about[chunk][answering].tolist())
+        said = tokenizer.decode(batch.targets[chunk][answering].tolist()).removesuffix("<|im_end|>").rstrip(".")
+        counted = [batch.truth.facts[row, number] for number in range(tokens.FACTS_MOST) if bits >> number & 1]
+        assert {NUMBERS[int(fact[list(windows.FACT_LABELS).index("number")])] for fact in counted} == {said}
+        assert len(counted) == NUMBERS.index(said)
+        numbers.add(said)
+    assert len(numbers) >= 3
+
+
+def test_names_of_what_is_not_there_look_nowhere(words: tokens.Vocabulary) -> None:
+    """A policy's or a question's name points to what it names, or to nothing; so does an answer of "No"."""
+    batch = rows.sample_rows(np.random.default_rng(7), words, size=(84, 112), pairs=3, count=60)
+    found: Counter[tuple[str, bool]] = Counter()
+    yes, no = (words.encode(said)[0] for said in ("Yes", "No"))
+    for row, chunk, kind, mine in turns_of(batch):
+        if kind not in {"composed", "relevance", "policy"}:
+            continue
+        (column,) = (mine & (batch.targets[chunk] >= 0)).nonzero()[:1, 0].tolist()
+        said, about = int(batch.targets[chunk, column]), int(batch.about[chunk, column])
+        assert said in {yes, no}
+        assert (about == tokens.NOWHERE) == (said == no)
+        named = set(batch.about[chunk][mine & (batch.targets[chunk] < 0)].tolist()) - {0}
+        found[kind, tokens.NOWHERE in named] += 1
+        assert kind != "policy" or tokens.NOWHERE not in named
+        for bit in named - {tokens.NOWHERE}:
+            assert bit < 1 << len(batch.truth.facts[row])
+    assert min(found["composed", True], found["composed", False], found["relevance", True]) > 5
 
 
 def test_written_times_know_the_digits_they_are_read_off(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
@@ -148,6 +187,7 @@ def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) 
     owner = batch.layout.owner
     shown = torch.zeros_like(batch.prefix)
     shown[visual] = batch.truth.owners.flatten()
+    shown[:, 0] = tokens.NOWHERE
     rests = (batch.about[:, :, None] & shown[owner][:, None, :]) != 0
     spells = (batch.when[:, :, None] == batch.clock[owner][:, None, :]) & (batch.when > 0)[:, :, None]
     ideal = {
@@ -164,22 +204,25 @@ def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) 
     loss, figures = lessons.ground_loss(ideal, batch, visual)
     assert 0 <= float(loss) <= 1e-3
     assert all(
-        figures[f"ground_{name}"] == pytest.approx(1.0, abs=1e-5) for name in ("names", "answers", "times", "choices")
+        figures[f"ground_{name}"] == pytest.approx(1.0, abs=1e-5)
+        for name in ("names", "again", "answers", "times", "choices")
     )
     loss, figures = lessons.ground_loss({layer: 0 * weights for layer, weights in ideal.items()}, batch, visual)
-    assert float(loss) == pytest.approx(-4 * math.log(1e-5), rel=1e-4)
+    assert float(loss) == pytest.approx(-5 * math.log(1e-5), rel=1e-4)
     assert figures["ground_times"] == 0
 
 
 def test_cells_name_what_covers_them() -> None:
     actor = Actor("circle", "red", 0.5, 0.0, 4.0, ((0.0, 0.25, 0.5), (4.0, 0.75, 0.5)))
     clip = Clip(4.0, (Scene(0.0, 4.0, ((90.0,) * 3, (90.0,) * 3), (actor,), 0.0, 0),), 0.0, 0, (1.0, 1.0), 0.0)
-    kinds, colours, motions = windows.cell_labels(windows.shown_at(clip, 0.0), (112, 112)).reshape(3, 4, 4)
+    kinds, colours, motions, numbers = windows.cell_labels(windows.shown_at(clip, 0.0), (112, 112)).reshape(4, 4, 4)
     inside = kinds == windows.KIND_NAMES.index("circle")
     assert inside[1:3, 0:2].all()
     assert not inside[:, 3].any()
     assert set(colours[inside]) == {windows.COLOUR_NAMES.index("red")}
     assert set(motions[inside]) == {windows.MOTION_NAMES.index("right")}
+    assert set(numbers[inside]) == {1}
+    assert not numbers[~inside].any()
 
 
 def test_softening_keeps_grey_pictures_and_sizes() -> None:
@@ -190,17 +233,19 @@ def test_softening_keeps_grey_pictures_and_sizes() -> None:
 def test_places_count_from_both_edges_and_are_named() -> None:
     towers = lessons.Towers(16, 8)
     with torch.no_grad():
-        for head in (towers.cell_at, towers.places):
+        for head in (towers.cell_at, towers.places, towers.pair_at):
             head.weight.zero_()
             head.bias.zero_()
         towers.cell_at.bias.view(4, -1)[:, 0] = 50.0  # always says: at the top, the bottom, the left and the right edge
         towers.places.bias[PLACE_NAMES.index("left")] = 50.0
+        towers.pair_at.bias[1] = 50.0  # and: in the second pair
     named = torch.zeros(2 * 3 * 4, dtype=torch.long)
     named[:3] = PLACE_NAMES.index("left")
     named[3] = PLACE_NAMES.index("top")
-    _, figures = lessons.place_loss(towers, torch.randn(2 * 3 * 4, 8), (3, 4), named)
+    _, figures = lessons.place_loss(towers, torch.randn(2 * 3 * 4, 8), (2, 3, 4), named)
     assert figures["row"] == pytest.approx(1 / 3)
     assert figures["column"] == pytest.approx(1 / 4)
+    assert figures["pair"] == pytest.approx(1 / 2)
     assert figures["place"] == pytest.approx(3 / 4)
 
 

@@ -26,12 +26,16 @@ TRIES: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A policy in words, with `allowed` as its exception, and its truth: it holds where enough facts bear it out."""
+    """A policy in words, with `allowed` as its exception, and its truth: it holds where enough facts bear it out.
+
+    `named`: the things it names, there or not.
+    """
 
     blocked: str
     allowed: str
     bears_out: Callable[[Fact], bool]
     enough: Callable[[Sequence[Fact]], bool] = bool
+    named: tuple[Fact, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -68,7 +72,7 @@ def sample_composed(rng: Rng, seen: Sequence[Fact]) -> Composed:
 
 def _thing(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     text = f"{near.subject} anywhere" if near.colour and rng.random() < 0.15 else near.subject
-    return Composed(text, "", lambda fact: fact.name == near.name)
+    return Composed(text, "", lambda fact: fact.name == near.name, named=(near,))
 
 
 def _kind(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
@@ -81,7 +85,8 @@ def _moving(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     motion = (
         near.motion if near.motion in (*WAYS, "grows") and rng.random() < 0.6 else str(rng.choice([*WAYS, "grows"]))
     )
-    return Composed(f"{near.subject} {_does(motion)}", "", lambda fact: (fact.name, fact.motion) == (near.name, motion))
+    text = f"{near.subject} {_does(motion)}"
+    return Composed(text, "", lambda fact: (fact.name, fact.motion) == (near.name, motion), named=(near,))
 
 
 def _placed(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
@@ -89,7 +94,7 @@ def _placed(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
         return None
     place = near.place if near.place and rng.random() < 0.6 else str(rng.choice(list(PLACES)))
     text = f"{near.subject} {at_place(place)}"
-    return Composed(text, "", lambda fact: (fact.name, fact.place) == (near.name, place))
+    return Composed(text, "", lambda fact: (fact.name, fact.place) == (near.name, place), named=(near,))
 
 
 def _something(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
@@ -131,6 +136,7 @@ def _two(rng: Rng, near: Fact, seen: Sequence[Fact], joint: str) -> Composed | N
         "",
         lambda fact: fact.name in names,
         lambda about: len({fact.name for fact in about}) >= needed,
+        named=(near, other),
     )
 
 

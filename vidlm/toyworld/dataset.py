@@ -53,7 +53,7 @@ class Pairs:
     """Single frame pairs with what they show.
 
     pixels: uint8 [N, 2, H, W, 3].  texts: per pair, one sentence per actor.
-    cells: int64 [N, 3, cells], `CELL_FACTS` of what stands in each visual token's cell.
+    cells: int64 [N, 4, cells], `CELL_FACTS` of what stands in each visual token's cell.
     """
 
     pixels: Tensor

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidlm.toyworld.rows import Rows
-from vidlm.toyworld.windows import CELL_FACTS, FACT_LABELS, PLACE_NAMES
+from vidlm.toyworld.tokens import NOWHERE
+from vidlm.toyworld.windows import CELL_FACTS, FACT_LABELS, PAIRS_MOST, PLACE_NAMES
 
 CELL_SHARE: Final = 0.6
 """Weight of the cells' losses in stage 2."""
@@ -30,7 +31,8 @@ GROUND_SHARE: Final = 0.3
 """Weight of the loss that teaches where to look, in stage 2."""
 NAME_LAYER, ANSWER_LAYER = 1, 2
 """Which of the language model's layers (from 0) looks for what a name names, and for what an answer rests on: the later
-one finds visual tokens that know their place."""
+one finds visual tokens that know their place and their time, so names look there as well, for what they have to know
+by the end."""
 READ_SHARE: Final = 0.2
 """Weight of the loss that teaches to take along what was found, in stage 2."""
 TIME_LAYER: Final = 3
@@ -58,6 +60,7 @@ class Towers(nn.Module):
         self.cells = nn.ModuleList(nn.Linear(width, len(n)) for n in CELL_FACTS.values())
         self.cell_at = nn.Linear(width, 4 * MOST_CELLS)
         self.places = nn.Linear(width, len(PLACE_NAMES))
+        self.pair_at = nn.Linear(width, PAIRS_MOST)
         self.facts = nn.ModuleList(nn.Linear(width, len(n)) for n in FACT_LABELS.values())
 
     def texts(self, descriptions: list[list[list[int]]]) -> Tensor:
@@ -77,7 +80,7 @@ class Towers(nn.Module):
 
 
 def cell_loss(towers: Towers, tokens: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Each visual token names what stands in its cell: tokens `[P, n, D]`, truth int64 `[P, 3, n]`.
+    """Each visual token names what stands in its cell: tokens `[P, n, D]`, truth int64 `[P, 4, n]`.
 
     Most cells are empty: those that are not count for as much as `1 / EMPTY_SHARE` times all the others together.
     """
@@ -92,23 +95,30 @@ def cell_loss(towers: Towers, tokens: Tensor, truth: Tensor) -> tuple[Tensor, di
     return total, figures
 
 
-def place_loss(towers: Towers, hidden: Tensor, grid: tuple[int, int], named: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Every visual token, inside the language model, knows its row and column, counted from both edges, and in words
-    where the thing it shows stands.
+def place_loss(
+    towers: Towers, hidden: Tensor, grid: tuple[int, int, int], named: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """Every visual token, inside the language model, knows its row and column, counted from both edges, which of its
+    window's frame pairs it is of, and in words where the thing it shows stands.
 
-    hidden: `[pairs * height * width, D]`, pair by pair, row by row.  grid: (height, width) in cells, at most
-    `MOST_CELLS` each.  named: int64, one a token, in `PLACE_NAMES`; 0 where there is nothing to name.
-    The rotary embedding only says how far apart two tokens are; "on the left" needs to know how far from the edge.
+    hidden: `[windows * pairs * height * width, D]`, pair by pair, row by row.  grid: (pairs, height, width) of a
+    window, at most `PAIRS_MOST` and `MOST_CELLS`.  named: int64, one a token, in `PLACE_NAMES`; 0 where there is
+    nothing to name.
+    The rotary embedding only says how far apart two tokens are; "on the left" needs to know how far from the edge, and
+    "first" how far from the beginning.
     """
-    height, width = grid
-    pairs = len(hidden) // (height * width)
-    row = torch.arange(height, device=hidden.device).repeat_interleave(width).repeat(pairs)
-    column = torch.arange(width, device=hidden.device).repeat(height * pairs)
+    pairs, height, width = grid
+    windows = len(hidden) // (pairs * height * width)
+    row = torch.arange(height, device=hidden.device).repeat_interleave(width).repeat(windows * pairs)
+    column = torch.arange(width, device=hidden.device).repeat(height * windows * pairs)
+    pair = torch.arange(pairs, device=hidden.device).repeat_interleave(height * width).repeat(windows)
     truth = torch.stack([row, height - 1 - row, column, width - 1 - column], dim=1)
     guess = towers.cell_at(hidden).float().view(len(hidden), 4, MOST_CELLS)
     right = guess.argmax(-1).eq(truth).float().mean(0)
-    loss = F.cross_entropy(guess.flatten(0, 1), truth.flatten()) * 4
+    pair_guess = towers.pair_at(hidden).float()
+    loss = F.cross_entropy(guess.flatten(0, 1), truth.flatten()) * 4 + F.cross_entropy(pair_guess, pair)
     figures = {"row": float(right[0]), "column": float(right[2])}
+    figures["pair"] = float(pair_guess.argmax(-1).eq(pair).float().mean())
     if (named > 0).any():
         names = towers.places(hidden[named > 0]).float()
         loss = loss + F.cross_entropy(names, named[named > 0])
@@ -118,7 +128,8 @@ def place_loss(towers: Towers, hidden: Tensor, grid: tuple[int, int], named: Ten
 
 def ground_loss(looks: Mapping[int, Tensor], batch: Rows, visual: Tensor) -> tuple[Tensor, dict[str, float]]:
     """Names look at what they name, answers at what they rest on, written times at the times they are read off, and
-    what is chosen at its name in the request: -log of the attention that lands there.
+    what is chosen at its name in the request: -log of the attention that lands there. Where a thing is not there they
+    look at the first token of all, which says nothing: so "not there" is told from "there" by where one looks.
 
     looks: each layer's attention (`reading.States`).  visual: bool `[B, P]`, the visual tokens of prefixes.
     Reading an answer off the right token is easy; finding that token is what a small model learns slowly from answers
@@ -129,10 +140,12 @@ def ground_loss(looks: Mapping[int, Tensor], batch: Rows, visual: Tensor) -> tup
     when, owner = batch.when.to(device), batch.layout.owner.to(device)
     shown = torch.zeros(visual.shape, dtype=torch.long, device=device)
     shown[visual] = batch.truth.owners.to(device).flatten()
+    shown[:, 0] = NOWHERE
     clock = batch.clock.to(device)
     total, figures = torch.zeros((), device=device), {}
     for name, layer, where in (
         ("names", NAME_LAYER, (about > 0) & ~answering),
+        ("again", ANSWER_LAYER, (about > 0) & ~answering),
         ("answers", ANSWER_LAYER, (about > 0) & answering),
         ("times", TIME_LAYER, when > 0),
     ):
@@ -164,7 +177,7 @@ def read_loss(towers: Towers, hidden: Tensor, batch: Rows) -> tuple[Tensor, dict
     hidden: `[C, L, D]`, after the layer that looked. Answers alone would teach each attribute only where it is asked.
     """
     about = batch.about.to(hidden.device)
-    chunks, columns = ((about > 0) & (about & (about - 1) == 0)).nonzero(as_tuple=True)
+    chunks, columns = ((about > 0) & (about < NOWHERE) & (about & (about - 1) == 0)).nonzero(as_tuple=True)
     total, figures = torch.zeros((), device=hidden.device), dict[str, float]()
     if len(chunks) == 0:
         return total, figures

@@ -103,10 +103,11 @@ def stage2_loss(
     if tokens is None:
         return loss, {}
     cells, figures = cell_loss(towers, tokens, batch.truth.cells.flatten(0, 1).to(device))
+    pairs = batch.pixels.shape[1] // 2
     height, width = (side // CELL for side in batch.pixels.shape[2:4])
     visual = batch.prefix.to(device) == words.video
     places, place_figures = place_loss(
-        towers, states.prefix[PLACE_LAYER][visual], (height, width), batch.truth.places.flatten().to(device)
+        towers, states.prefix[PLACE_LAYER][visual], (pairs, height, width), batch.truth.places.flatten().to(device)
     )
     ground, ground_figures = ground_loss(states.looks, batch, visual)
     taken, read_figures = read_loss(towers, states.chunks[ANSWER_LAYER + 1], batch)

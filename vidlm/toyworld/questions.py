@@ -90,7 +90,7 @@ def half_shown(rng: Rng, seen: Sequence[Fact]) -> Question:
 def absent_question(rng: Rng, seen: Sequence[Fact], *, by_kind: bool = False, unseen: bool = False) -> Question:
     """A sensible question about something that is not there, of any kind that is asked of things that are.
 
-    With `by_kind`, one that names no colour.
+    Its `about` is what it would rest on if that were there. With `by_kind`, one that names no colour.
     """
     kinds = {fact.kind for fact in seen}
     motions = {fact.motion for fact in seen}
@@ -104,7 +104,8 @@ def absent_question(rng: Rng, seen: Sequence[Fact], *, by_kind: bool = False, un
         if by_kind:
             asked = [question for question in asked if question.by_kind]
         if asked:
-            return Question("absent", asked[int(rng.integers(len(asked)))].text, prompts.NOT_SHOWN)
+            chosen = asked[int(rng.integers(len(asked)))]
+            return Question("absent", chosen.text, prompts.NOT_SHOWN, chosen.about)
 
 
 def _elsewhere(rng: Rng, seen: Sequence[Fact]) -> list[Fact]:

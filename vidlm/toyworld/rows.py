@@ -58,10 +58,10 @@ PLAIN: Final = Roughness()
 class Truth:
     """What is known of B windows' visual tokens, cell by cell.
 
-    cells: int64 [B, pairs, 3, cells], `CELL_FACTS` of what stands in each visual token's cell.
+    cells: int64 [B, pairs, 4, cells], `CELL_FACTS` of what stands in each visual token's cell.
     owners: int64 [B, pairs, cells], the fact that each visual token shows, as a bit; 0 where it shows none.
     places: int64 [B, pairs, cells], in `PLACE_NAMES`, where the thing that each visual token shows stands.
-    facts: int64 [B, 60, 5], `FACT_LABELS` of the facts that bits stand for, by the number of the bit.
+    facts: int64 [B, 60, 6], `FACT_LABELS` of the facts that bits stand for, by the number of the bit.
     """
 
     cells: Tensor
@@ -78,7 +78,8 @@ class Rows:
     clock: int64 [B, P], for the tokens of a time in a prefix a number of their own (`Prefix.clock`); 0 elsewhere.
     targets: int64 [C, L], the token each place must predict, -100 elsewhere.  weights: float32 [C, L].
     about: int64 [C, L], the facts each token of a turn should look at, as bits: at the end of a name in a request the
-        thing it names, and where an answer is written, what it rests on. 0 where that is nothing.
+        thing it names, and where an answer is written, what it rests on; `NOWHERE` where that is not there, 0 where
+        there is nothing to say.
     when: int64 [C, L], where an answer writes the whole seconds of a time, the number in `clock` of the token that
         spells the same; 0 elsewhere.
     copied: int64 [C, L], where an answer chooses among what its request names, the number of the column (from 1) where

@@ -40,7 +40,7 @@ class Turn:
     """One request and its true answer. `kind` names the skill, e.g. "caption", "policy", "colour".
 
     `about`: what the answer rests on; for a caption, one fact a sentence, for an order the first one first. Empty where
-    nothing does ("No").
+    nothing does ("No").  `named`: other things that the request names, whether they are there or not.
     """
 
     kind: str
@@ -48,6 +48,7 @@ class Turn:
     answer: str
     about: tuple[Fact, ...] = ()
     history: tuple[tuple[str, str], ...] = ()
+    named: tuple[Fact, ...] = ()
 
     @property
     def text(self) -> str:
@@ -85,7 +86,7 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool
     turns += _relevance_turns(rng, seen, found)
     if rng.random() < ABSENT:
         absent = absent_question(rng, seen, unseen=unseen)
-        turns.append(Turn("absent", prompts.answer_request(absent.text), prompts.NOT_SHOWN))
+        turns.append(Turn("absent", prompts.answer_request(absent.text), prompts.NOT_SHOWN, named=absent.about))
     turns += _benchmark_turns(rng, found)
     if rng.random() < FOLLOW_UPS:
         turns += _follow_up_turns(rng, seen, unseen=unseen)
@@ -132,7 +133,7 @@ def _composed_turn(rng: Rng, seen: Sequence[Fact]) -> Turn:
     made = sample_composed(rng, seen)
     holds = made.holds(seen)
     about = made.about(seen) if holds else ()
-    return Turn("composed", prompts.policy_question(made.policy), yes_no(holds), about)
+    return Turn("composed", prompts.policy_question(made.policy), yes_no(holds), about, named=made.named)
 
 
 def _benchmark_turns(rng: Rng, asked: Sequence[Question]) -> list[Turn]:
@@ -175,7 +176,7 @@ _ELSEWHERE: Final = ("Left.", "Red.", "In the middle.", "From 2.0s to 4.5s.", "T
 def _relevance_turns(rng: Rng, seen: Sequence[Fact], asked: Sequence[Question]) -> list[Turn]:
     """One that is "No" and one that is "Yes": every question asked of a video passes through this one first."""
     absent = absent_question(rng, seen, by_kind=rng.random() < 0.5)
-    turns = [Turn("relevance", prompts.relevance_question(absent.text), "No")]
+    turns = [Turn("relevance", prompts.relevance_question(absent.text), "No", named=absent.about)]
     if asked:
         by_kind = [question for question in asked if question.by_kind]
         present = asked[int(rng.integers(len(asked)))]

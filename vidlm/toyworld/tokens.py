@@ -24,6 +24,8 @@ from vidlm.toyworld.truth import Fact
 
 FACTS_MOST: Final = 60
 """Facts a window has at most, one bit each: more are left out of what is known of tokens."""
+NOWHERE: Final = 1 << FACTS_MOST
+"""The bit of what is not there: a name without its thing, a "No" that rests on nothing."""
 
 TURN_WEIGHTS: Final = {
     "policy": 2.0,
@@ -32,13 +34,15 @@ TURN_WEIGHTS: Final = {
     "caption": 2.5,
     "direction": 3.0,
     "place": 3.0,
-    "count": 2.0,
+    "count": 3.0,
     "order": 4.0,
     "colour": 3.0,
     "title": 0.7,
 }
 """Weight of a turn by its kind; 1 where none is given."""
 
+RESTS_ON_NOTHING: Final = frozenset({prompts.NOT_SHOWN, "No"})
+"""Answers that say of what is asked about that it is not there."""
 CHOSEN: Final = frozenset({"colour", "direction", "place"})
 """Kinds of question that may name what there is to choose from."""
 _TIME: Final = re.compile(r"(\d+\.\d)s")
@@ -138,12 +142,17 @@ def tokens_of(words: Vocabulary, turn: Turn, seen: Sequence[Fact], prefix: Prefi
 
 
 def _named(words: Vocabulary, turn: Turn, seen: Sequence[Fact], length: int) -> list[int]:
-    """For each of a request's first `length` tokens, the fact (as bits) whose name ends there."""
+    """For each of a request's first `length` tokens, the fact (as bits) whose name ends there, or `NOWHERE`."""
     bits, text = [0] * length, turn.text
     for fact in turn.about if turn.kind != "caption" else ():
         place = _last_token(words, text, fact.name if fact.name in text else fact.noun)
         if place:
             bits[place - 1] |= bits_of([fact], seen)
+    for fact in turn.named:
+        name = fact.name if fact.name in text else fact.noun
+        place = _last_token(words, text, name)
+        if place and not bits[place - 1]:
+            bits[place - 1] = bits_of([other for other in seen if name in (other.name, other.noun)], seen) or NOWHERE
     return bits
 
 
@@ -175,8 +184,11 @@ def _copied(words: Vocabulary, turn: Turn, length: int) -> list[int]:
 def _rested_on(words: Vocabulary, turn: Turn, answer: Sequence[int], seen: Sequence[Fact]) -> list[int]:
     """For each token of an answer, the facts (as bits) it rests on: in a caption, its sentence's.
 
-    Which of two came first takes both to decide ("The ..."), and from then on only that one to name.
+    Which of two came first takes both to decide ("The ..."), and from then on only that one to name. That something is
+    not there rests on nothing.
     """
+    if not turn.about and turn.answer in RESTS_ON_NOTHING:
+        return [NOWHERE] * len(answer)
     if turn.kind == "order":
         return [bits_of(turn.about, seen)] * 2 + [bits_of(turn.about[:1], seen)] * (len(answer) - 2)
     if turn.kind != "caption":

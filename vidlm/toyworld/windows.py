@@ -6,6 +6,7 @@ Renders in memory; knows numpy and the world, not tokens or tensors.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
@@ -30,8 +31,16 @@ KIND_NAMES: Final = ("nothing", *KINDS)
 COLOUR_NAMES: Final = ("none", *COLOURS)
 MOTION_NAMES: Final = ("none", "left", "right", "up", "down", "still", "grows")
 PLACE_NAMES: Final = ("none", "left", "right", "top", "bottom", "middle")
-CELL_FACTS: Final = {"kind": KIND_NAMES, "colour": COLOUR_NAMES, "motion": MOTION_NAMES}
-"""What is known of what stands in a cell, in the order of `cell_labels`; 0 where there is nothing to know."""
+NUMBERS_MOST: Final = 4
+"""Of so many things of a kind it is known how many they are; more count as so many."""
+CELL_FACTS: Final = {
+    "kind": KIND_NAMES,
+    "colour": COLOUR_NAMES,
+    "motion": MOTION_NAMES,
+    "number": tuple(range(NUMBERS_MOST + 1)),
+}
+"""What is known of what stands in a cell, in the order of `cell_labels`; 0 where there is nothing to know. "number" is
+how many things of its kind there are: on screen then, or in all of a window."""
 PAIRS_MOST: Final = 32
 """Frame pairs a window has at most."""
 FACT_LABELS: Final = {**CELL_FACTS, "place": PLACE_NAMES, "first": tuple(range(PAIRS_MOST))}
@@ -159,26 +168,30 @@ def describe(fact: Fact, x: float, y: float) -> str:
 
 
 def cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """int64 [3, cells]: the `CELL_FACTS` of what covers each cell's middle, the last drawn on top."""
+    """int64 [4, cells]: the `CELL_FACTS` of what covers each cell's middle, the last drawn on top."""
     owners = cell_owners(shown, size)
+    count = Counter(fact.kind for fact, *_ in shown)
     labels = np.zeros((len(CELL_FACTS), len(owners)), dtype=np.int64)
     for number, (fact, *_) in enumerate(shown):
         values = (
             KIND_NAMES.index(fact.kind),
             COLOUR_NAMES.index(fact.colour) if fact.colour else 0,
             MOTION_NAMES.index(fact.motion),
+            min(count[fact.kind], NUMBERS_MOST),
         )
         labels[:, owners == number] = np.asarray(values)[:, None]
     return labels
 
 
 def fact_labels(seen: Sequence[Fact], pair_times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """int64 [facts, 5]: the `FACT_LABELS` of facts cut to a window (`facts_between`)."""
+    """int64 [facts, 6]: the `FACT_LABELS` of facts cut to a window (`facts_between`)."""
+    count = Counter(fact.kind for fact in seen)
     labels = [
         (
             KIND_NAMES.index(fact.kind),
             COLOUR_NAMES.index(fact.colour) if fact.colour else 0,
             MOTION_NAMES.index(fact.motion),
+            min(count[fact.kind], NUMBERS_MOST),
             PLACE_NAMES.index(fact.place) if fact.place else 0,
             max(0, int(np.searchsorted(pair_times_s, fact.start_s + 1e-6, side="right")) - 1),
         )
