@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidlm import prompts
-from vidlm.toyworld import composed, questions, tasks, texts, truth, wordings, world
+from vidlm.toyworld import absent, composed, questions, tasks, texts, truth, wordings, world
 from vidlm.toyworld.scene import COLOURS, HAZARDS, KINDS, Actor, Clip, Scene
 
 
@@ -124,7 +124,7 @@ def test_composed_policies_hold_of_what_they_are_about(seed: int) -> None:
 def test_what_is_said_to_be_absent_is(seed: int) -> None:
     rng = np.random.default_rng(seed)
     seen = truth.facts(world.sample_clip(rng, duration_s=6.0))
-    fact = questions.absent_fact(rng, seen)
+    fact = absent.absent_fact(rng, seen)
     assert fact.name not in {there.name for there in seen}
 
 

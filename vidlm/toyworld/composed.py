@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from vidlm.domain import Policy, Severity
-from vidlm.toyworld.questions import WAYS, absent_fact, plural, some_people
+from vidlm.toyworld.absent import absent_fact
+from vidlm.toyworld.questions import WAYS, plural
 from vidlm.toyworld.scene import SHAPES, THINGS
-from vidlm.toyworld.truth import Fact, at_place
+from vidlm.toyworld.truth import Fact, at_place, some_people
 from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, Rng
 
 HELD_OUT: Final = frozenset(

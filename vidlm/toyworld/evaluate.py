@@ -25,11 +25,12 @@ from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.pipeline import analyze_windows, load_engine
 from vidlm.preparation import Prepared, prepare
 from vidlm.seeing import Eyes
+from vidlm.toyworld.absent import absent_question
 from vidlm.toyworld.composed import HELD_OUT, composed_policy, sample_composed
 from vidlm.toyworld.encode import Form, encode_clip
 from vidlm.toyworld.files import sample_form
 from vidlm.toyworld.observations import ATTRIBUTES, Observations, table
-from vidlm.toyworld.questions import Question, absent_question, questions
+from vidlm.toyworld.questions import Question, questions
 from vidlm.toyworld.scene import Clip
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
 from vidlm.toyworld.variants import cropped, shifted, with_held_out, with_words

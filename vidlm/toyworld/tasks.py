@@ -15,8 +15,9 @@ from typing import Final
 from vidlm import prompts
 from vidlm.domain import Policy
 from vidlm.moderation.policies import load_policies
+from vidlm.toyworld.absent import absent_question, half_shown
 from vidlm.toyworld.composed import sample_composed
-from vidlm.toyworld.questions import Question, absent_question, both_ways, follow_ups, half_shown, options_of, questions
+from vidlm.toyworld.questions import Question, both_ways, follow_ups, options_of, questions
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
 from vidlm.toyworld.world import Rng
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -37,6 +36,7 @@ from torch import nn
 from vidlm.errors import InputError
 from vidlm.toyworld.courses import Batches, Tiny, course_of
 from vidlm.toyworld.curve import draw_curve
+from vidlm.toyworld.descent import optimizers_of, schedule
 from vidlm.toyworld.parallel import Descend, Lanes
 
 SAVE_EVERY_S: Final = 60.0
@@ -94,7 +94,13 @@ class Run:
         self.config, self.device = config, device
         self.course = course_of(config.stage, config.out, config.seed)
         self.learner = self.course.learner().to(device)
-        self.optimizers = _optimizers(self.learner, config)
+        self.optimizers = optimizers_of(
+            self.learner,
+            lr=config.lr,
+            matrix_lr=config.matrix_lr,
+            seeing=SEEING[config.stage] if config.seeing is None else config.seeing,
+            weight_decay=config.weight_decay,
+        )
         self.average = copy.deepcopy(self.learner.state_dict())
         self.step, self.elapsed_s = 0, 0.0
 
@@ -130,7 +136,7 @@ class Run:
     def update(self) -> None:
         """One step of the optimizer, down the gradients gathered so far, and of the average."""
         config = self.config
-        rate = config.rate * RATES[config.stage] * _schedule(self.step, self.progress, config.warmup_steps)
+        rate = config.rate * RATES[config.stage] * schedule(self.step, self.progress, config.warmup_steps)
         nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -242,48 +248,6 @@ class _Log:
         print(line, flush=True)
         self._file.write(line + "\n")
         self._file.flush()
-
-
-def _schedule(step: int, progress: float, warmup_steps: int) -> float:
-    """Linear warm-up, then a cosine to a fiftieth, of the learning rate at `progress` in [0, 1]."""
-    cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
-    return min(1.0, (step + 1) / warmup_steps) * cosine
-
-
-def _optimizers(learner: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the matrices inside blocks, AdamW for all else.
-
-    Muon's steps are scaled to the root mean square of AdamW's (Liu et al. 2025, arXiv:2502.16982). Weight decay is for
-    matrices; gains and biases go without.
-    """
-    inside: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    matrices: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    others: list[nn.Parameter] = []
-    for name, weight in learner.named_parameters():
-        sees = ".visual." in name
-        if weight.ndim == 2 and any(part in name for part in (".blocks.", ".layers.", ".merger.")):
-            inside[sees].append(weight)
-        elif weight.ndim > 1:
-            matrices[sees].append(weight)
-        else:
-            others.append(weight)
-    rates = {True: SEEING[config.stage] if config.seeing is None else config.seeing, False: 1.0}
-    muon = torch.optim.Muon(
-        [{"params": found, "lr": config.matrix_lr * rates[sees]} for sees, found in inside.items() if found],
-        weight_decay=config.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
-    )
-    groups: list[dict[str, Any]] = [
-        {"params": found, "lr": config.lr * rates[sees], "weight_decay": config.weight_decay}
-        for sees, found in matrices.items()
-        if found
-    ]
-    adam = torch.optim.AdamW([*groups, {"params": others, "weight_decay": 0.0}], lr=config.lr, betas=(0.9, 0.98))
-    optimizers: list[torch.optim.Optimizer] = [muon, adam]
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-    return optimizers
 
 
 def _record(run: Run) -> dict[str, Any]:

@@ -186,3 +186,8 @@ def to_document(clip: Clip) -> dict[str, Any]:
             for fact in facts(clip)
         ],
     }
+
+
+def some_people(seen: Sequence[Fact]) -> bool:
+    """Whether hazards show people, whom "the person" might mean."""
+    return any(fact.kind in ("fight", "person_with_knife", "person_with_gun", "person_smoking") for fact in seen)

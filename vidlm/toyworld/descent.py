@@ -1,0 +1,54 @@
+"""How weights are moved: by which optimizer each of them, and how fast at which time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def schedule(step: int, progress: float, warmup_steps: int) -> float:
+    """Linear warm-up, then a cosine to a fiftieth, of the learning rate at `progress` in [0, 1]."""
+    cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+    return min(1.0, (step + 1) / warmup_steps) * cosine
+
+
+def optimizers_of(
+    learner: nn.Module, *, lr: float, matrix_lr: float, seeing: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices inside blocks, AdamW for all else.
+
+    Muon's steps are scaled to the root mean square of AdamW's (Liu et al. 2025, arXiv:2502.16982). Weight decay is for
+    matrices; gains and biases go without. `lr` is AdamW's, `matrix_lr` Muon's; both are multiplied with `seeing` for
+    the vision tower. Each group keeps its own rate as "initial_lr".
+    """
+    inside: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    matrices: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    others: list[nn.Parameter] = []
+    for name, weight in learner.named_parameters():
+        sees = ".visual." in name
+        if weight.ndim == 2 and any(part in name for part in (".blocks.", ".layers.", ".merger.")):
+            inside[sees].append(weight)
+        elif weight.ndim > 1:
+            matrices[sees].append(weight)
+        else:
+            others.append(weight)
+    rates = {True: seeing, False: 1.0}
+    muon = torch.optim.Muon(
+        [{"params": some, "lr": matrix_lr * rates[sees]} for sees, some in inside.items() if some],
+        weight_decay=weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    groups: list[dict[str, Any]] = [
+        {"params": some, "lr": lr * rates[sees], "weight_decay": weight_decay}
+        for sees, some in matrices.items()
+        if some
+    ]
+    adam = torch.optim.AdamW([*groups, {"params": others, "weight_decay": 0.0}], lr=lr, betas=(0.9, 0.98))
+    found: list[torch.optim.Optimizer] = [muon, adam]
+    for optimizer in found:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return found
