@@ -6,8 +6,8 @@
     evidence                       [      .9         )        3. what is left, merged
 
 The words come from a third look, at the windows the evidence lies in, all at once as far as they fit one prompt; if
-they say that it is not there, single stretches are asked, and then there is no answer. Evidence comes from these curves
-and never from the model's own words.
+they say that it is not there, or are less sure than an answer has to be, single stretches are asked, and then there is
+no answer. Evidence comes from these curves and never from the model's own words.
 
 In a conversation every request stands behind the last questions and answers, so that a question may say "it".
 """
@@ -104,14 +104,18 @@ def answer_question(
     report("answering", 0.0)
     runs = merge_looks(looks, relevance_threshold(looks))
     refused: list[list[Look]] = []
+    enough = settings.answer_confidence
+    enough = eyes.engine.info.answer_confidence if enough is None else enough
     text, confidence = NOT_FOUND, 1.0 - max((look.score for look in looks), default=0.0)
     for tried in _tries(runs):
         said = _read_answer(prepared, tried, answer_request, eyes)
-        if prompts.is_abstention(said.text):
+        # that it is to be seen here, and that this is the answer: both have to be so
+        sure = said.confidence * max(look.score for look in tried)
+        if prompts.is_abstention(said.text) or sure < enough:
             refused.append(tried)
-            confidence = said.confidence
+            confidence = said.confidence if prompts.is_abstention(said.text) else 1.0 - sure
             continue
-        text, confidence = one_line(said.text), said.confidence * max(look.score for look in tried)
+        text, confidence = one_line(said.text), sure
         break
     abstained = text == NOT_FOUND
     shown = [] if abstained else [run for run in runs if run not in refused]

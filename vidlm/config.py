@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     segment_max_s: Annotated[
         float | None, Field(gt=0, description="Longest segment; when unset, what suits the checkpoint, 10 s for most.")
     ] = None
+    answer_confidence: Annotated[
+        float | None,
+        Field(ge=0, lt=1, description="Answers less sure than this abstain; when unset, what suits the checkpoint."),
+    ] = None
     span_s: Annotated[float, Field(gt=0, description="Seconds of video one GPU task analyses.")] = 60.0
 
     second_look_s: Annotated[

@@ -165,6 +165,17 @@ def test_an_answer_points_inside_the_video_or_abstains(clip: Path, analysis: vid
         json.dumps(to_document(answer))
 
 
+def test_answers_that_are_not_sure_enough_are_not_given(clip: Path, model: Engine) -> None:
+    def asked(settings: Settings) -> vidlm.Answer:
+        return vidlm.ask(clip, "What is it?", model=model, settings=settings)
+
+    given = asked(SETTINGS.model_copy(update={"answer_confidence": 0.0}))
+    assert not given.abstained
+    refused = asked(SETTINGS.model_copy(update={"answer_confidence": min((1 + given.confidence) / 2, 0.999)}))
+    assert (refused.text, refused.abstained, refused.evidence) == (NOT_FOUND, True, ())
+    assert 0 <= refused.confidence <= 1
+
+
 @pytest.fixture
 def told(analysis: vidlm.Analysis, monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, str]]]:
     """The history of each question, of which every second one finds nothing; the answers are numbered."""

@@ -59,7 +59,17 @@ def test_identity(good, folder):
     assert identify(str(folder), folder).revision != revision
     write_json(folder / "vidlm.json", {"toy": True, "name": "tiny", "revision": "r1"})
     ours = identify(str(folder), folder)
-    assert (ours.model_id, ours.revision, ours.toy) == ("tiny", "r1", True)
+    assert (ours.model_id, ours.revision, ours.toy, ours.answer_confidence) == ("tiny", "r1", True, 0.0)
+    edit(folder / "vidlm.json", answer_confidence=0.35)
+    assert identify(str(folder), folder).answer_confidence == 0.35
+    assert VideoModel.load(str(folder), device="cpu").info.answer_confidence == 0.35
+
+
+@pytest.mark.parametrize("named", [-0.1, 1, "sure", True, None, float("nan")])
+def test_a_confidence_that_makes_no_sense_is_a_checkpoint_error(folder, named):
+    (folder / "vidlm.json").write_text(json.dumps({"answer_confidence": named}))
+    with pytest.raises(CheckpointError, match=r"vidlm\.json.*answer_confidence"):
+        identify(str(folder), folder)
 
 
 def remove(name):

@@ -25,11 +25,15 @@ _SAMPLE_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which model this is. `revision` changes when configuration or weights do; `toy` marks the embedded model."""
+    """Which model this is. `revision` changes when configuration or weights do; `toy` marks the embedded model.
+
+    `answer_confidence`: how sure an answer of it should be to be given, 0..1.
+    """
 
     model_id: str
     revision: str
     toy: bool
+    answer_confidence: float = 0.0
 
 
 def locate(model: str, *, weights: bool = True) -> Path:
@@ -55,16 +59,19 @@ def locate(model: str, *, weights: bool = True) -> Path:
 def identify(model: str, folder: Path) -> Identity:
     """Name and revision of the checkpoint in `folder`, which `model` was resolved to.
 
-    A toy checkpoint carries a `vidlm.json` that names it and says so. A hub snapshot's revision is its commit; any
-    other folder's, unless its `vidlm.json` says otherwise, a digest of its configuration and weights (of large files,
-    their headers and samples).
+    A toy checkpoint carries a `vidlm.json` that names it, says so, and may name its `answer_confidence`. A hub
+    snapshot's revision is its commit; any other folder's, unless its `vidlm.json` says otherwise, a digest of its
+    configuration and weights (of large files, their headers and samples). Raises `CheckpointError` for a `vidlm.json`
+    that makes no sense.
     """
     card = folder / "vidlm.json"
     if card.is_file():
         ours = read_json(card)
-        return Identity(
-            str(ours.get("name", folder.name)), str(ours.get("revision") or _digest(folder)), ours.get("toy") is True
-        )
+        sure = ours.get("answer_confidence", 0.0)
+        if isinstance(sure, bool) or not isinstance(sure, int | float) or not 0 <= sure < 1:
+            raise CheckpointError(f"vidlm.json of the checkpoint {folder.name!r}: answer_confidence of {sure!r}")
+        name, revision = str(ours.get("name", folder.name)), str(ours.get("revision") or _digest(folder))
+        return Identity(name, revision, ours.get("toy") is True, float(sure))
     if folder.parent.name == "snapshots":
         return Identity(model, folder.name, toy=False)
     return Identity(folder.name, _digest(folder), toy=False)

@@ -47,7 +47,10 @@ ROW_TOKENS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model answers, for provenance; `toy` marks the embedded one, which knows the toy world and nothing else."""
+    """Which model answers, for provenance; `toy` marks the embedded one, which knows the toy world and nothing else.
+
+    `answer_confidence`: how sure an answer of it should be to be given, 0..1.
+    """
 
     model_id: str
     revision: str
@@ -56,6 +59,7 @@ class ModelInfo:
     geometry: FrameGeometry
     device: str
     dtype: str
+    answer_confidence: float = 0.0
 
 
 class VideoModel:
@@ -78,7 +82,16 @@ class VideoModel:
     def info(self) -> ModelInfo:
         own, who = self.checkpoint, self.checkpoint.identity
         dtype = str(own.dtype).removeprefix("torch.")
-        return ModelInfo(who.model_id, who.revision, who.toy, own.family, own.geometry, str(own.device), dtype)
+        return ModelInfo(
+            who.model_id,
+            who.revision,
+            who.toy,
+            own.family,
+            own.geometry,
+            str(own.device),
+            dtype,
+            who.answer_confidence,
+        )
 
     def encode(self, frames: FrameBatch) -> VisualTokens:
         """Visual tokens of frames that are already at the model's size (`info.geometry.fit`).

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from vidlm.answer import answer_question
 from vidlm.config import Settings
-from vidlm.domain import Segment, Span
+from vidlm.domain import Answer, Segment, Span
 from vidlm.evaluation import metrics
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.pipeline import analyze_windows, load_engine
@@ -29,7 +29,7 @@ from vidlm.toyworld.absent import absent_question
 from vidlm.toyworld.composed import HELD_OUT, composed_policy, sample_composed
 from vidlm.toyworld.encode import Form, encode_clip
 from vidlm.toyworld.files import sample_form
-from vidlm.toyworld.observations import ATTRIBUTES, Observations, table
+from vidlm.toyworld.observations import ATTRIBUTES, Observations, abstaining, table
 from vidlm.toyworld.questions import Question, questions
 from vidlm.toyworld.scene import Clip
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
@@ -47,6 +47,8 @@ OVERLAY: Final = "NO WEAPONS"
 
 DESCRIBED: Final = 6
 """Policies about places, movements, numbers, alternatives and exceptions that every clip is scored for."""
+ABSENT: Final = 2
+"""Questions about what is not there that are asked of every clip."""
 HELD_OUT_POLICIES: Final = {
     f"{colour} {kind}": composed_policy(f"a {colour} {kind}") for colour, kind in sorted(HELD_OUT)
 }
@@ -60,7 +62,8 @@ def evaluate(
     *,
     variants: bool = True,
 ) -> dict[str, Any]:
-    """The table for `count` clips: `{"seed", "count", "model", "rows": [{name, value, low, high, bar, at_least, n}]}`.
+    """The table for `count` clips: `{"seed", "count", "model", "rows": [{name, value, low, high, bar, at_least, n}],
+    "abstaining": [{answer_confidence, absent_abstains, wrong_abstentions}]}`.
 
     `at_least` says which side of the bar is good. Without `variants` no clip is re-encoded or written over. Values
     that cannot be known from so few clips are None. Raises
@@ -81,6 +84,7 @@ def evaluate(
         "count": count,
         "model": {"id": engine.info.model_id, "revision": engine.info.revision, "toy": engine.info.toy},
         "rows": table(seen, seconds),
+        "abstaining": abstaining(seen),
     }
 
 
@@ -164,20 +168,25 @@ def _observe_answers(
     for question in one_of_each.values():
         said = answer_question(prepared, question.text, bench.eyes, bench.settings)
         seen.attributes[question.kind].append((bench.index, _same(said.text, question.answer)))
-        seen.wrongly_abstained.append((bench.index, said.abstained))
+        seen.present.append((bench.index, _sure(said)))
     whole = {fact.name: fact for fact in facts(clip)}
     for question in [question for question in possible if question.kind == "when"][:1]:
         said = answer_question(prepared, question.text, bench.eyes, bench.settings)
         fact = whole[question.about[0].name]
         found = [Span(span.start_s, span.end_s) for span in said.evidence]
         seen.when.append((bench.index, metrics.temporal_iou(found, Span(fact.start_s, fact.end_s))))
-        seen.wrongly_abstained.append((bench.index, said.abstained))
+        seen.present.append((bench.index, _sure(said)))
     strange = [question for question in questions(rng, there, unseen=True) if question.kind in ATTRIBUTES]
     for question in [question for question in strange if _unambiguous(question, clip)][:2]:
         said = answer_question(prepared, question.text, bench.eyes, bench.settings)
         seen.strange.append((bench.index, _same(said.text, question.answer)))
-    said = answer_question(prepared, absent_question(rng, there).text, bench.eyes, bench.settings)
-    seen.absent.append((bench.index, said.abstained))
+    for _ in range(ABSENT):
+        said = answer_question(prepared, absent_question(rng, there).text, bench.eyes, bench.settings)
+        seen.absent.append((bench.index, _sure(said)))
+
+
+def _sure(said: Answer) -> float:
+    return 0.0 if said.abstained else said.confidence
 
 
 def _unambiguous(question: Question, clip: Clip) -> bool:

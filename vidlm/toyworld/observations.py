@@ -14,6 +14,9 @@ from vidlm.evaluation.figures import Row, sampled
 
 ATTRIBUTES: Final = ("colour", "count", "direction", "place", "order")
 
+CONFIDENCES: Final = tuple(twentieths / 20 for twentieths in range(20))
+"""From which confidence on answers may be given: what `abstaining` tells of."""
+
 Pairs = list[tuple[int, float, bool]]
 """(clip, score, truth)"""
 
@@ -29,8 +32,8 @@ class Observations:
     attributes: dict[str, list[tuple[int, bool]]] = field(default_factory=lambda: {kind: [] for kind in ATTRIBUTES})
     stated: list[tuple[int, int, int, int]] = field(default_factory=list)  # clip, right, stated, true
     when: list[tuple[int, float]] = field(default_factory=list)
-    absent: list[tuple[int, bool]] = field(default_factory=list)
-    wrongly_abstained: list[tuple[int, bool]] = field(default_factory=list)
+    absent: list[tuple[int, float]] = field(default_factory=list)  # how sure of what is not there; 0 for no answer
+    present: list[tuple[int, float]] = field(default_factory=list)  # the same of what is there
     variants: dict[str, list[tuple[int, float, float]]] = field(default_factory=dict)  # clip, accuracy before, after
     overlay: list[tuple[int, bool]] = field(default_factory=list)  # clip, flipped from unsafe to safe
 
@@ -58,8 +61,8 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
         sampled("caption_recall", owners, lambda i: _ratio(stated[i, 0], stated[i, 2]), bar=0.92),
         _share("when_mean_iou", seen.when, 0.80),
         _share("when_r1_iou70", [(clip, iou >= 0.7) for clip, iou in seen.when], 0.80),
-        _share("absent_abstains", seen.absent, 0.95),
-        _share("wrong_abstentions", seen.wrongly_abstained, 0.03, at_least=False),
+        _share("absent_abstains", [(clip, sure == 0) for clip, sure in seen.absent], 0.95),
+        _share("wrong_abstentions", [(clip, sure == 0) for clip, sure in seen.present], 0.03, at_least=False),
         sampled(
             "calibration_ece",
             clips,
@@ -83,6 +86,18 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
             at_least=False,
         ),
     ]
+
+
+def abstaining(seen: Observations) -> list[dict[str, float | None]]:
+    """What would become of answers if those less sure than a confidence were not given, for one confidence after the
+    other: the share of questions about what is not there, and about what is, that would have none. None for neither."""
+    found: list[dict[str, float | None]] = []
+    for least in CONFIDENCES:
+        row: dict[str, float | None] = {"answer_confidence": least}
+        for name, asked in (("absent_abstains", seen.absent), ("wrong_abstentions", seen.present)):
+            row[name] = round(float(np.mean([sure == 0 or sure < least for _, sure in asked])), 4) if asked else None
+        found.append(row)
+    return found
 
 
 def _columns(pairs: Pairs) -> tuple[list[int], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:

@@ -34,6 +34,8 @@ GEOMETRY: Final = FrameGeometry(max_pixels=112 * 200)
 """At least 112 pixels high at 4:3 and at 16:9: at 84 the smallest shapes, 18 pixels wide, were taken for others."""
 SEGMENT_MAX_S: Final = 3.0
 """How much of a video it is best asked about at once: it is small, and a second of something is lost in more."""
+ANSWER_CONFIDENCE: Final = 0.4
+"""How sure its answers should be to be given: `./run bench abstaining`."""
 MROPE: Final = [8, 12, 12]
 ROPE_THETA: Final = 10.0
 """Rotary frequencies fall from axis to axis (time, height, width). At the usual 10,000 a step to the right turns a key
@@ -219,7 +221,8 @@ def save_model(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
         {"bos_token_id": end[1], "pad_token_id": end[1], "eos_token_id": end, "do_sample": False},
     )
     # whatever is trained here knows the toy world and nothing else, and is to say so wherever it is used
-    _write(folder / "vidlm.json", {"name": "vidlm-tiny", "toy": True, "segment_max_s": SEGMENT_MAX_S})
+    suits = {"segment_max_s": SEGMENT_MAX_S, "answer_confidence": ANSWER_CONFIDENCE}
+    _write(folder / "vidlm.json", {"name": "vidlm-tiny", "toy": True, **suits})
     save_tokenizer(tokenizer, folder)
 
 
