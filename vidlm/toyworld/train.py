@@ -59,7 +59,7 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
 """Where a stage departs from `TrainConfig`."""
 SEEING: Final = {1: 1.0, 2: 0.2, 3: 0.2, 4: 1.0}
 """What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
-AGAIN: Final = {"rate": 0.6, "seeing": 0.4}
+AGAIN: Final = {"rate": 0.6, "seeing": 0.7}
 """Both where a stage goes on from a model that has been through it: its language model knows what it looks at."""
 
 
