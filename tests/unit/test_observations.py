@@ -17,7 +17,8 @@ def test_an_answer_that_is_not_given_is_as_sure_as_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("least", "absent", "wrong"), [(0.0, 0.5, 0.2), (0.3, 0.5, 0.2), (0.35, 0.75, 0.2), (0.5, 0.75, 0.4), (0.65, 1, 0.6)]
+    ("least", "absent", "wrong"),
+    [(0.0, 0.5, 0.2), (0.3, 0.5, 0.2), (0.35, 0.75, 0.2), (0.5, 0.75, 0.4), (0.65, 1, 0.6)],
 )
 def test_what_each_confidence_would_make_of_the_answers(least: float, absent: float, wrong: float) -> None:
     """Answers just as sure as is asked for are given."""

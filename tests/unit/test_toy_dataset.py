@@ -147,6 +147,11 @@ def test_written_times_know_the_digits_they_are_read_off(words: tokens.Vocabular
     """Every digit of the seconds of "From 12.5s" points to the same digit of a time before a frame pair."""
     batch = rows.sample_rows(np.random.default_rng(4), words, size=(84, 112), pairs=4, count=60)
     checked = 0
+    for row in range(len(batch.kinds)):
+        times = batch.clock[row] > 0
+        spelt = tokens.pair_of(batch.clock[row][times]).tolist()
+        assert sorted(set(spelt)) == [0, 1, 2, 3]
+        assert spelt == sorted(spelt)
     for row, chunk, kind, mine in turns_of(batch):
         read_off = batch.when[chunk][mine]
         assert kind in {"when", "moment", "follow_up"} or not read_off.any()
@@ -165,8 +170,8 @@ def test_what_is_chosen_points_to_its_name_in_the_request(words: tokens.Vocabula
     for _, chunk, kind, mine in turns_of(batch):
         columns = (mine & (batch.copied[chunk] > 0)).nonzero()[:, 0].tolist()
         assert len(columns) <= 1
-        assert kind in {"order", "colour", "direction", "place"} or not columns
-        assert columns or kind != "order"
+        assert kind in {"order", "colour", "direction", "place", "choice"} or not columns
+        assert columns or kind not in {"order", "choice"}
         for column in columns:
             named = int(batch.copied[chunk, column]) - 1
             assert mine[named]
@@ -174,9 +179,9 @@ def test_what_is_chosen_points_to_its_name_in_the_request(words: tokens.Vocabula
             answer = tokenizer.decode(batch.targets[chunk][mine & (batch.targets[chunk] >= 0)].tolist()).lower()
             request = tokenizer.decode(batch.ids[chunk][mine][: named + 1 - int(mine.nonzero()[0])].tolist()).lower()
             said = answer.removesuffix("<|im_end|>").rstrip(".").removeprefix("the ")
-            assert request.endswith(said), (request, said)
+            assert request.splitlines()[-1].startswith(f"{said}. ") if kind == "choice" else request.endswith(said)
             kinds.add(kind)
-    assert "order" in kinds
+    assert {"order", "choice"} <= kinds
     assert len(kinds) > 2
 
 

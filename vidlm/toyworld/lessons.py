@@ -115,15 +115,20 @@ def place_loss(
     truth = torch.stack([row, height - 1 - row, column, width - 1 - column], dim=1)
     guess = towers.cell_at(hidden).float().view(len(hidden), 4, MOST_CELLS)
     right = guess.argmax(-1).eq(truth).float().mean(0)
-    pair_guess = towers.pair_at(hidden).float()
-    loss = F.cross_entropy(guess.flatten(0, 1), truth.flatten()) * 4 + F.cross_entropy(pair_guess, pair)
-    figures = {"row": float(right[0]), "column": float(right[2])}
-    figures["pair"] = float(pair_guess.argmax(-1).eq(pair).float().mean())
+    loss, figures = pair_loss(towers, hidden, pair)
+    loss = loss + F.cross_entropy(guess.flatten(0, 1), truth.flatten()) * 4
+    figures |= {"row": float(right[0]), "column": float(right[2])}
     if (named > 0).any():
         names = towers.places(hidden[named > 0]).float()
         loss = loss + F.cross_entropy(names, named[named > 0])
         figures["place"] = float(names.argmax(-1).eq(named[named > 0]).float().mean())
     return loss, figures
+
+
+def pair_loss(towers: Towers, hidden: Tensor, pair: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Tokens `[n, D]` of frame pairs, or of the times before them, know the numbers of their pairs, int64 `[n]`."""
+    guess = towers.pair_at(hidden).float()
+    return F.cross_entropy(guess, pair), {"pair": float(guess.argmax(-1).eq(pair).float().mean())}
 
 
 def ground_loss(looks: Mapping[int, Tensor], batch: Rows, visual: Tensor) -> tuple[Tensor, dict[str, float]]:

@@ -29,12 +29,13 @@ from vidlm.toyworld.lessons import (
     Towers,
     cell_loss,
     ground_loss,
+    pair_loss,
     place_loss,
     read_loss,
 )
 from vidlm.toyworld.reading import States, read
 from vidlm.toyworld.rows import Rows
-from vidlm.toyworld.tokens import Vocabulary
+from vidlm.toyworld.tokens import Vocabulary, pair_of
 from vidlm.toyworld.windows import CELL
 
 TOWER_PAIRS: Final = 32 if not torch.cuda.is_available() else 1 << 20
@@ -109,9 +110,11 @@ def stage2_loss(
     places, place_figures = place_loss(
         towers, states.prefix[PLACE_LAYER][visual], (pairs, height, width), batch.truth.places.flatten().to(device)
     )
+    clock = batch.clock.to(device)
+    times, _ = pair_loss(towers, states.prefix[PLACE_LAYER][clock > 0], pair_of(clock[clock > 0]))
     ground, ground_figures = ground_loss(states.looks, batch, visual)
     taken, read_figures = read_loss(towers, states.chunks[ANSWER_LAYER + 1], batch)
-    total = loss + CELL_SHARE * cells + PLACE_SHARE * places + GROUND_SHARE * ground + READ_SHARE * taken
+    total = loss + CELL_SHARE * cells + PLACE_SHARE * (places + times) + GROUND_SHARE * ground + READ_SHARE * taken
     return total, {**figures, **place_figures, **ground_figures, **read_figures, "text": loss.item()}
 
 

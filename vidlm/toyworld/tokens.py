@@ -167,13 +167,16 @@ def _last_token(words: Vocabulary, text: str, name: str) -> int:
 
 def _copied(words: Vocabulary, turn: Turn, length: int) -> list[int]:
     """For each of an answer's `length` tokens, the token of the request (its number there, from 1) that it repeats,
-    where the request names what there is to choose from: which of two came first, "is it red or blue?".
+    where the request names what there is to choose from: which of two came first, "is it red or blue?". A letter is
+    repeated from the end of its option, where both are known.
 
     Only the token that decides has one: an order's answer begins with "The" whatever it is.
     """
     said = turn.answer.rstrip(".").lower()
     first = 0
-    if turn.kind == "order":
+    if turn.kind == "choice":
+        said = turn.text[turn.text.index(f"\n{turn.answer}. ") :].splitlines()[1]
+    elif turn.kind == "order":
         said, first = turn.about[0].name, 1
     elif turn.kind not in CHOSEN or f" {said}" not in turn.text:
         return [0] * length
@@ -221,3 +224,8 @@ def _times(words: Vocabulary, turn: Turn, answer: Sequence[int], prefix: Prefix)
 def _clock(pair: int, index: int) -> int:
     """The number of the `index`-th token of the `pair`-th time (pairs from 1)."""
     return pair * _MOST_TOKENS_OF_A_TIME + index + 1
+
+
+def pair_of(clock: Tensor) -> Tensor:
+    """The number, from 0, of the pair whose time each token spells; the other way round of `_clock`."""
+    return (clock - 1) // _MOST_TOKENS_OF_A_TIME - 1
