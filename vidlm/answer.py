@@ -111,9 +111,10 @@ def answer_question(
         said = _read_answer(prepared, tried, answer_request, eyes)
         # that it is to be seen here, and that this is the answer: both have to be so
         sure = said.confidence * max(look.score for look in tried)
-        if prompts.is_abstention(said.text) or sure < enough:
+        refuses = prompts.is_abstention(said.text)
+        if refuses or sure < enough:
             refused.append(tried)
-            confidence = said.confidence if prompts.is_abstention(said.text) else 1.0 - sure
+            confidence = said.confidence if refuses else 1.0 - sure
             continue
         text, confidence = one_line(said.text), sure
         break
