@@ -145,15 +145,20 @@ def _named(words: Vocabulary, turn: Turn, seen: Sequence[Fact], length: int) -> 
     """For each of a request's first `length` tokens, the fact (as bits) whose name ends there, or `NOWHERE`."""
     bits, text = [0] * length, turn.text
     for fact in turn.about if turn.kind != "caption" else ():
-        place = _last_token(words, text, fact.name if fact.name in text else fact.noun)
+        place = _last_token(words, text, _called(fact, text))
         if place:
             bits[place - 1] |= bits_of([fact], seen)
     for fact in turn.named:
-        name = fact.name if fact.name in text else fact.noun
+        name = _called(fact, text)
         place = _last_token(words, text, name)
         if place and not bits[place - 1]:
             bits[place - 1] = bits_of([other for other in seen if name in (other.name, other.noun)], seen) or NOWHERE
     return bits
+
+
+def _called(fact: Fact, text: str) -> str:
+    """What a text calls a thing: by its name with the colour, or by its noun alone."""
+    return fact.name if fact.name in text else fact.noun
 
 
 def _last_token(words: Vocabulary, text: str, name: str) -> int:
