@@ -179,7 +179,11 @@ def test_what_is_chosen_points_to_its_name_in_the_request(words: tokens.Vocabula
             answer = tokenizer.decode(batch.targets[chunk][mine & (batch.targets[chunk] >= 0)].tolist()).lower()
             request = tokenizer.decode(batch.ids[chunk][mine][: named + 1 - int(mine.nonzero()[0])].tolist()).lower()
             said = answer.removesuffix("<|im_end|>").rstrip(".").removeprefix("the ")
-            assert request.splitlines()[-1].startswith(f"{said}. ") if kind == "choice" else request.endswith(said)
+            if kind == "choice":
+                assert request.splitlines()[-1].startswith(f"{said}. ")
+                assert tokenizer.decode([int(batch.ids[chunk, named + 1])]).startswith("\n")  # the option's end
+            else:
+                assert request.endswith(said), (request, said)
             kinds.add(kind)
     assert {"order", "choice"} <= kinds
     assert len(kinds) > 2
