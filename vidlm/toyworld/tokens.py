@@ -37,6 +37,7 @@ TURN_WEIGHTS: Final = {
     "count": 3.0,
     "order": 4.0,
     "colour": 3.0,
+    "what": 2.5,
     "title": 0.7,
 }
 """Weight of a turn by its kind; 1 where none is given."""

@@ -19,7 +19,7 @@ from vidlm.toyworld.scene import COLOURS, KINDS, Clip
 from vidlm.toyworld.truth import Fact, fact_of, place_of
 from vidlm.toyworld.world import Rng, sample_scene, with_camera
 
-CUT_SHARE: Final = 0.25
+CUT_SHARE: Final = 0.4
 """Of windows that hold several scenes: answers are read from several windows at once, and cuts can be missed."""
 GAP_SHARE: Final = 0.3
 """Of those, windows with time missing between scenes: what an answer is read from need not be in one piece."""
