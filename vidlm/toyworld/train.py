@@ -61,6 +61,9 @@ SEEING: Final = {1: 1.0, 2: 0.2, 3: 0.2, 4: 1.0}
 """What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
 AGAIN: Final = {"rate": 0.6, "seeing": 0.7}
 """Both where a stage goes on from a model that has been through it: its language model knows what it looks at."""
+HEADS_FIRST: Final = 40
+"""Steps for which only the heads of lessons move then: they begin anew, and their first guesses say nothing about what
+the model should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,11 @@ class Run:
     def update(self) -> None:
         """One step of the optimizer, down the gradients gathered so far, and of the average."""
         config = self.config
-        rate = config.rate * RATES[config.stage] * schedule(self.step, self.progress, config.warmup_steps)
+        alone = HEADS_FIRST if config.begin is not None else 0
+        warmed = schedule(self.step - alone, self.progress, config.warmup_steps) if self.step >= alone else 1.0
+        rate = config.rate * RATES[config.stage] * warmed
+        if self.step < alone:
+            self.learner["model"].zero_grad(set_to_none=True)
         nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
