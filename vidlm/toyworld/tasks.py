@@ -30,6 +30,8 @@ BOTH_WAYS: Final = 0.6
 the same things. What differs is one word, so that word has to be read."""
 LETTERED: Final = 0.2
 """Of parts that are asked to choose by letter, and of those that are asked yes or no, as benchmarks do."""
+RELEVANCE: Final = 2
+"""Questions that a part shows something of, and as many that it shows nothing of, which it is asked about."""
 FOLLOW_UPS: Final = 0.35
 """Of parts that are asked a question which only makes sense after another one."""
 CAPTIONED: Final = 8
@@ -68,7 +70,7 @@ def yes_no(holds: bool) -> str:
 
 
 def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool = False) -> list[Turn]:
-    """About twelve turns on one part: its caption, policies, `asked` questions, relevance, things that are not there.
+    """About fourteen turns on one part: its caption, policies, `asked` questions, relevance, things that are not there.
 
     Yes and No come cheap, one word a turn, and are learnt early: what is told and what is asked weigh more here.
     `unseen`: questions in wordings that training never uses.
@@ -175,11 +177,14 @@ _ELSEWHERE: Final = ("Left.", "Red.", "In the middle.", "From 2.0s to 4.5s.", "T
 
 
 def _relevance_turns(rng: Rng, seen: Sequence[Fact], asked: Sequence[Question]) -> list[Turn]:
-    """One that is "No" and one that is "Yes": every question asked of a video passes through this one first."""
-    absent = absent_question(rng, seen, by_kind=rng.random() < 0.5)
-    turns = [Turn("relevance", prompts.relevance_question(absent.text), "No", named=absent.about)]
-    if asked:
-        by_kind = [question for question in asked if question.by_kind]
+    """As many that are "No" as are "Yes": every question asked of a video passes through this one first."""
+    turns: list[Turn] = []
+    by_kind = [question for question in asked if question.by_kind]
+    for _ in range(RELEVANCE):
+        absent = absent_question(rng, seen, by_kind=rng.random() < 0.5)
+        turns.append(Turn("relevance", prompts.relevance_question(absent.text), "No", named=absent.about))
+        if not asked:
+            break
         present = asked[int(rng.integers(len(asked)))]
         if rng.random() < 0.15:
             present = half_shown(rng, seen)

@@ -59,7 +59,7 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
 """Where a stage departs from `TrainConfig`."""
 SEEING: Final = {1: 1.0, 2: 0.2, 3: 0.2, 4: 1.0}
 """What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
-AGAIN: Final = {"rate": 0.6, "seeing": 0.7}
+AGAIN: Final = {"rate": 0.35, "seeing": 0.8}
 """Both where a stage goes on from a model that has been through it: its language model knows what it looks at."""
 HEADS_FIRST: Final = 40
 """Steps for which only the heads of lessons move then: they begin anew, and their first guesses say nothing about what
