@@ -61,10 +61,17 @@ def test_a_run_can_go_on_from_a_model_that_ships(finished: Path, tmp_path: Path)
     training.prepare(out, begin)
     config = replace(config, begin=begin)
     there = Qwen2VLForConditionalGeneration.from_pretrained(begin, dtype=torch.float32).state_dict()
-    mine = run_of(config).learner["model"].state_dict()
+    begun = run_of(config).learner
+    mine = begun["model"].state_dict()
     assert mine.keys() == there.keys()
     assert all(torch.equal(mine[name], weight) for name, weight in there.items())
     train(config, resume=True)
+    after = run_of(config).learner  # a step later: the heads, which are new, move first
+    assert all(torch.equal(weight, there[name]) for name, weight in after["model"].state_dict().items())
+    moved = [
+        not torch.equal(weight, begun["towers"].state_dict()[n]) for n, weight in after["towers"].state_dict().items()
+    ]
+    assert any(moved)
     record = json.loads((out / "stage2.json").read_text())
     assert [before["stage"] for before in record["after"]] == [2, 3]
     lines = (out / "metrics.jsonl").read_text().splitlines()

@@ -47,20 +47,18 @@ STAGES: Final = {1: 0.18, 2: 0.54, 3: 0.2, 4: 0.08}
 """Each stage's share of a whole run's minutes."""
 AFTER: Final = {2: 1, 3: 2}
 """The stage whose weights another one begins with; the others begin from nothing."""
-RATES: Final = {1: 1.0, 2: 1.0, 3: 0.4, 4: 0.5}
-"""What each stage's learning rates are multiplied with."""
 SETTINGS: Final[dict[int, dict[str, Any]]] = {
     # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
     1: {"pairs_per_batch": 64, "accumulate": 2},
-    2: {"matrix_lr": 1e-2},
-    3: {"matrix_lr": 1e-2},
-    4: {"pairs_per_batch": 128, "accumulate": 2},
+    # at full rate the vision tower forgets half of stage 1 at once
+    2: {"matrix_lr": 1e-2, "seeing": 0.2},
+    3: {"matrix_lr": 1e-2, "seeing": 0.2, "rate": 0.4},
+    4: {"pairs_per_batch": 128, "accumulate": 2, "rate": 0.5},
 }
 """Where a stage departs from `TrainConfig`."""
-SEEING: Final = {1: 1.0, 2: 0.2, 3: 0.2, 4: 1.0}
-"""What the vision tower's rates are multiplied with besides: at full rate it forgets half of stage 1 at once."""
-AGAIN: Final = {"rate": 0.35, "seeing": 0.8}
-"""Both where a stage goes on from a model that has been through it: its language model knows what it looks at."""
+AGAIN: Final[dict[int, dict[str, Any]]] = {2: {"rate": 0.35, "seeing": 0.8}, 3: {"rate": 0.2, "seeing": 0.8}}
+"""And where it goes on from a model that has been through it: what was learnt is not to be lost, and the language model
+knows what it looks at, so that the tower may move."""
 HEADS_FIRST: Final = 40
 """Steps for which only the heads of lessons move then: they begin anew, and their first guesses say nothing about what
 the model should be."""
@@ -82,8 +80,8 @@ class TrainConfig:
     clip_norm: float = 1.0
     pairs_per_batch: int = 32  # what one forward and backward takes: small enough for a CPU's cache
     accumulate: int = 4  # of them make a step
-    rate: float = 1.0  # what `RATES` of the stage is multiplied with
-    seeing: float | None = None  # what the vision tower's rates are multiplied with; `SEEING` of the stage
+    rate: float = 1.0  # what all rates are multiplied with
+    seeing: float = 1.0  # what the vision tower's are multiplied with besides
     begin: Path | None = None  # a model whose weights the stage goes on from, instead of those of the stage before
     processes: int = os.cpu_count() or 1  # on a CPU, each with batches of its own; 0 for this process alone
     workers: int = 0  # processes that draw for each of them
@@ -101,7 +99,7 @@ class Run:
             self.learner,
             lr=config.lr,
             matrix_lr=config.matrix_lr,
-            seeing=SEEING[config.stage] if config.seeing is None else config.seeing,
+            seeing=config.seeing,
             weight_decay=config.weight_decay,
         )
         self.average = copy.deepcopy(self.learner.state_dict())
@@ -141,7 +139,7 @@ class Run:
         config = self.config
         alone = HEADS_FIRST if config.begin is not None else 0
         warmed = schedule(self.step - alone, self.progress, config.warmup_steps) if self.step >= alone else 1.0
-        rate = config.rate * RATES[config.stage] * warmed
+        rate = config.rate * warmed
         if self.step < alone:
             self.learner["model"].zero_grad(set_to_none=True)
         nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
@@ -302,6 +300,6 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, s
         settings = SETTINGS[number]
         if torch.cuda.is_available():
             settings = settings | {"pairs_per_batch": 256, "accumulate": 1, "workers": (os.cpu_count() or 4) - 2}
-        if begin is not None and number == min(plan):
-            settings = settings | AGAIN | {"begin": begin}
+        if begin is not None:
+            settings = settings | AGAIN[number] | {"begin": begin if number == min(plan) else None}
         train(TrainConfig(stage=number, minutes=length, out=out, seed=seed, **settings), resume=resume)
