@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from vidlm.toyworld.scene import SHAPES, THINGS
-from vidlm.toyworld.truth import Fact, at_place, some_people
+from vidlm.toyworld.truth import Fact, at_place, some_people, with_article
 from vidlm.toyworld.wordings import phrase
 from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, THING_COLOURS, Rng
 
@@ -174,9 +174,17 @@ def _what(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
 
 
 def _present(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
-    return [
+    """Whether something is there: the first thing by its name, and one of those that have a colour by its kind alone."""
+    asked = [
         Question("present", ask.phrase("present", a=fact.subject), "Yes.", namesakes(seen, fact)) for fact in seen[:1]
     ]
+    coloured = [fact for fact in seen if fact.colour and not (fact.kind == "person" and some_people(seen))]
+    if coloured:
+        kind = ask.one_of(coloured).kind
+        same = tuple(fact for fact in coloured if fact.kind == kind)
+        text = ask.phrase("present", a=with_article(same[0].noun))
+        asked.append(Question("present", text, "Yes.", same, by_kind=True))
+    return asked
 
 
 def _choice(ask: Asking, seen: Sequence[Fact]) -> list[Question]:

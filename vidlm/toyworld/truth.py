@@ -69,7 +69,7 @@ class Fact:
         """The name with its article: "a red circle", "blood"."""
         if self.kind in ("blood", "fire"):
             return self.name
-        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
+        return with_article(self.name)
 
     @property
     def definite(self) -> str:
@@ -99,6 +99,11 @@ class Fact:
         if self.motion == "still":
             return f"{subject} is {at_place(self.place)}."
         return f"{subject} moves {self.motion}."
+
+
+def with_article(name: str) -> str:
+    """ "a red circle", "an orange star" """
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def at_place(place: str | None) -> str:
