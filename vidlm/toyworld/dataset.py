@@ -42,9 +42,9 @@ class Mix:
     rough: Roughness = PLAIN
 
 
-TASKS: Final = Mix(0.05, 0.3, (10, 12, 16, 14, 10, 8, 8, 8, 6, 6, 4, 3, 2, 0, 0, 0))
+TASKS: Final = Mix(0.05, 0.6, (10, 12, 16, 14, 10, 8, 8, 8, 6, 6, 4, 3, 2, 0, 0, 0))
 """Stage 2: windows as the product cuts them, and the parts of them that it looks at closer."""
-ROUGH: Final = Mix(0.1, 0.1, (12, 12, 16, 12, 8, 8, 8, 6, 4, 5, 3, 2, 2, 1, 1, 1), Roughness(words=0.4, codec=0.4))
+ROUGH: Final = Mix(0.1, 0.4, (12, 12, 16, 12, 8, 8, 8, 6, 4, 5, 3, 2, 2, 1, 1, 1), Roughness(words=0.4, codec=0.4))
 """Stage 3: long parts, more words on the screen, pictures that a frugal encoder went over."""
 
 
