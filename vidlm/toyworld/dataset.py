@@ -61,7 +61,7 @@ class Pairs:
     cells: Tensor
 
 
-def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int = 4) -> Pairs:
+def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int = 2) -> Pairs:
     """`count` frame pairs, `per_scene` of them from each scene, with a description and a label for every cell."""
     pixels: list[npt.NDArray[np.uint8]] = []
     labels: list[npt.NDArray[np.int64]] = []
