@@ -94,6 +94,7 @@ def test_a_run_ships_models_with_cards(finished: Path, tmp_path: Path) -> None:
     assert "| built-in policies, AUROC | 0.500 | 0.250 to 0.750 | >= 0.995 | 4 |" in card
     assert "--seed 3 --count 2" in card
     assert "knows that world and nothing else" in " ".join((clip / "README.md").read_text().split())
+    assert {path.stat().st_mode & 0o777 for path in (*tiny.iterdir(), *clip.iterdir())} == {0o644}
     assert VideoModel.load(str(tiny)).info.toy
     assert sum(path.stat().st_size for path in tiny.iterdir()) < 16e6
     model, loading = CLIPModel.from_pretrained(clip, output_loading_info=True)

@@ -85,6 +85,16 @@ nothing on vidlm's toy world. **It knows that world and nothing else.**
 Among 256 unseen pictures, the first one found for a text is one it is true of in {found:.0%} of cases (the last line of
 stage 4 in `metrics.jsonl`). It sees single pictures: movements are not among what it can find.
 
+```python
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+
+folder = "vidlm/checkpoints/tiny-clip"
+pictures = AutoImageProcessor.from_pretrained(folder)([Image.open("frame.png")], return_tensors="pt")
+texts = AutoTokenizer.from_pretrained(folder)(["a red circle", "a dog"], padding=True, return_tensors="pt")
+print(CLIPModel.from_pretrained(folder)(**pictures, **texts).logits_per_image.softmax(dim=1))
+```
+
 ## How it was trained
 
 {trained}
@@ -116,6 +126,8 @@ def release(run: Path, figures: Path, checkpoints: Path) -> list[Path]:
         if name == "tiny" and (run / "curve.png").exists():
             shutil.copy(run / "curve.png", folder / "curve.png")
         (folder / "README.md").write_text(_card(name, table, mine, kept), encoding="utf-8")
+        for path in folder.iterdir():
+            path.chmod(0o644)  # weights are written for their owner alone
         written.append(folder)
     return written
 
