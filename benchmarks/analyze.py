@@ -19,8 +19,9 @@ import torch
 
 from vidlm.config import load_settings
 from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.pipeline import analyze_windows, finish, load_engine
+from vidlm.pipeline import analyze_windows, finish
 from vidlm.preparation import prepare
+from vidlm.running import load_engine
 from vidlm.seeing import Eyes
 from vidlm.toyworld.files import encode_clip
 from vidlm.toyworld.world import EVAL_SEEDS, sample_clip

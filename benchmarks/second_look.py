@@ -36,8 +36,9 @@ from vidlm.moderation.flags import flags_from_scores
 from vidlm.moderation.intervals import wilson
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.pinpoint import pinpoint
-from vidlm.pipeline import analyze_windows, load_engine
+from vidlm.pipeline import analyze_windows
 from vidlm.preparation import prepare
+from vidlm.running import load_engine
 from vidlm.second_look import look_again
 from vidlm.seeing import Eyes
 from vidlm.toyworld.encode import encode_clip

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from vidlm.answer import ask, converse
     from vidlm.domain import Analysis, Answer, Policy
-    from vidlm.pipeline import analyze
+    from vidlm.local import analyze
 
 __all__ = ["Analysis", "Answer", "Policy", "analyze", "ask", "converse"]
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ _HOME: Final = {
     "Analysis": "vidlm.domain",
     "Answer": "vidlm.domain",
     "Policy": "vidlm.domain",
-    "analyze": "vidlm.pipeline",
+    "analyze": "vidlm.local",
     "ask": "vidlm.answer",
     "converse": "vidlm.answer",
 }

@@ -36,9 +36,11 @@ from vidlm.evidence import (
     relevance_threshold,
     times_put_right,
 )
-from vidlm.pipeline import WINDOWS_AT_ONCE, Progress, one_line, running_engine, source_of
+from vidlm.local import source_of
+from vidlm.pipeline import WINDOWS_AT_ONCE, Progress, one_line
 from vidlm.preparation import Prepared, prepare
 from vidlm.provenance import provenance
+from vidlm.running import running_engine
 from vidlm.video.scratch import scratch_folder
 
 if TYPE_CHECKING:

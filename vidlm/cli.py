@@ -36,11 +36,11 @@ Count = Annotated[int, typer.Option(help="How many clips.", min=1)]
 @app.command()
 def analyze(file: File, json: Json = False, model: Model = None, policies: Policies = None, fps: Fps = None) -> None:
     """Caption, summarise and score one video."""
-    from vidlm import pipeline, screen  # noqa: PLC0415
+    from vidlm import local, screen  # noqa: PLC0415
 
     settings = _settings(sample_fps=fps, model=model, policies=policies)
     with screen.progress_bar("loading") as report:
-        analysis = pipeline.analyze(_existing(file), settings=settings, on_progress=report)
+        analysis = local.analyze(_existing(file), settings=settings, on_progress=report)
     if json:
         screen.print_json(screen.document_of(analysis))
     else:

@@ -22,6 +22,7 @@ from vidlm.config import Settings
 from vidlm.errors import CheckpointError, ServiceError, SettingsError
 from vidlm.model.folder import HUB_ID, TEXT_FILES, WEIGHT_FILES, read_json
 from vidlm.operate import LEAST_FREE_BYTES
+from vidlm.running import load_engine
 from vidlm.video import sandbox
 
 _WORKERS_NEED: Final = ("torch", "transformers", "decord2", "av", "imageio-ffmpeg")
@@ -189,8 +190,6 @@ def _check_weights(file: Path) -> int:
 
 
 def _load(settings: Settings, name: str) -> Finding:
-    from vidlm.pipeline import load_engine  # noqa: PLC0415  torch: only where it is asked for
-
     try:
         engine = load_engine(None, settings)
     except ServiceError as exc:

@@ -1,4 +1,4 @@
-"""From a file to an analysis, as a list of stages. The service runs them as tasks, `analyze` runs them in a row.
+"""From a file to an analysis, as a list of stages. The service runs them as tasks, `vidlm.local` in a row.
 
     prepare           untrusted file -> clean proxy, shots, windows         needs no torch
     analyze_windows   windows -> captions and scores                        the model's work, a span at a time
@@ -11,17 +11,14 @@ Knows the order of things; how each is done is in `video`, `model`, `prompts`, `
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vidlm import prompts
-from vidlm.config import Settings, load_settings
+from vidlm.config import Settings
 from vidlm.domain import (
     Analysis,
     Chapter,
@@ -35,21 +32,16 @@ from vidlm.domain import (
     Span,
     Summary,
 )
-from vidlm.errors import QuestionError
 from vidlm.moderation.flags import Spot, decide, flags_from_scores
 from vidlm.moderation.known import carried_over, weighed
-from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.pinpoint import pinpoint
-from vidlm.preparation import Prepared, prepare
+from vidlm.moderation.policies import PolicySet
+from vidlm.preparation import Prepared
 from vidlm.provenance import provenance, unseen_provenance
-from vidlm.second_look import look_again
 from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions
 from vidlm.video.sampling import Window
-from vidlm.video.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from vidlm.model.engine import Engine, Generation
-    from vidlm.model.video_model import VideoModel
     from vidlm.seeing import Eyes
 
 CAPTION_TOKENS: Final = 48
@@ -214,109 +206,6 @@ def summarize(segments: Sequence[Segment], shots: Sequence[Span], flags: Sequenc
 def _title(written: Future[Generation] | None, number: int) -> str:
     title = one_line(written.result().text).rstrip(".") if written else ""
     return title or f"Chapter {number}"
-
-
-class LocalAnalysis(Analysis):
-    """An analysis that remembers which file it was made from, so that it can be asked questions.
-
-    The path is no field: documents and copies made with `dataclasses.replace` do not carry it.
-    """
-
-    __slots__ = ("source",)
-    source: Path
-
-    @classmethod
-    def of(cls, analysis: Analysis, source: Path) -> LocalAnalysis:
-        local = cls(**{field.name: getattr(analysis, field.name) for field in dataclasses.fields(analysis)})
-        object.__setattr__(local, "source", source)
-        return local
-
-
-def source_of(analysis: Analysis) -> Path:
-    """The file that `analyze` made this from. Raises `QuestionError` where it does not know, as after a round trip."""
-    source = getattr(analysis, "source", None)
-    if not isinstance(source, Path):
-        raise QuestionError("this analysis does not know its file: pass the file's path instead")
-    return source
-
-
-def analyze(
-    path: str | Path,
-    *,
-    model: str | VideoModel | Engine | None = None,
-    policies: PolicySet | Path | None = None,
-    settings: Settings | None = None,
-    on_progress: Progress | None = None,
-) -> Analysis:
-    """Analyse one video file here and now: no queue, no database, nothing left behind.
-
-    `model` is a running engine, a loaded model, a checkpoint folder or a hub id; `policies` a loaded set or a YAML
-    file; both default to what the settings say (the embedded toy model, the built-in taxonomy). Where many files follow
-    each other, load once: `with Engine.load(...) as model`. Raises `MediaError`, `PolicyError`, `CheckpointError` or
-    another `VidlmError`.
-    """
-    from vidlm.seeing import Eyes  # noqa: PLC0415  torch: seconds, and absent on some machines
-
-    settings = settings or load_settings()
-    report = on_progress or (lambda _stage, _done: None)
-    source = Path(path)
-    policies = policies if isinstance(policies, PolicySet) else load_policies(policies or settings.policies)
-    with running_engine(model, settings) as engine, scratch_folder("vidlm-work-") as folder:
-        report("preparing", 0.0)
-        prepared = prepare(
-            source,
-            folder,
-            filename=source.name,
-            geometry=engine.info.geometry,
-            settings=settings,
-            on_progress=lambda done: report("preparing", done),
-        )
-        report("analyzing", 0.0)
-        segments: list[Segment] = []
-
-        def keep(segment: Segment) -> None:
-            segments.append(segment)
-            report("analyzing", len(segments) / len(prepared.windows))
-
-        eyes = Eyes(engine)
-        analyze_windows(prepared, prepared.windows, eyes, policies, keep)
-        report("finishing", 0.0)
-        again = look_again(prepared, segments, source, eyes, policies, settings=settings)
-        analysis = finish(
-            prepared,
-            again.segments,
-            engine,
-            policies,
-            settings,
-            looks=again.looks,
-            look_sampling=again.sampling,
-            parts=pinpoint(prepared, again.segments, again.looks, eyes, policies),
-        )
-        report("finishing", 1.0)
-        return LocalAnalysis.of(analysis, source.absolute())
-
-
-@contextmanager
-def running_engine(model: str | VideoModel | Engine | None, settings: Settings) -> Iterator[Engine]:
-    """The engine itself where one is given; else one over that model, or over the settings', closed at the end."""
-    from vidlm.model.engine import Engine  # noqa: PLC0415  torch: seconds, and absent on some machines
-
-    if isinstance(model, Engine):
-        yield model
-        return
-    if model is None or isinstance(model, str | Path):
-        with load_engine(model, settings) as engine:
-            yield engine
-        return
-    with Engine(model) as engine:
-        yield engine
-
-
-def load_engine(model: str | None, settings: Settings) -> Engine:
-    """An engine over a checkpoint folder or hub id, or over the settings' own. Raises `CheckpointError`."""
-    from vidlm.model.engine import Engine  # noqa: PLC0415  torch: seconds, and absent on some machines
-
-    return Engine.load(str(model or settings.model_path), device=settings.device, dtype=settings.dtype)
 
 
 def one_line(text: str) -> str:

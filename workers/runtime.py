@@ -14,6 +14,7 @@ from vidlm.model.preprocess import FrameGeometry
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.policy import policy_sets
 from vidlm.policy.policy_sets import InForce
+from vidlm.running import load_engine
 from vidlm.store.blobs import TOKENS, BlobStore
 from vidlm.store.engine import Database
 from vidlm.store.tables import Job
@@ -79,8 +80,6 @@ class Runtime:
 
     def engine(self) -> Engine:
         """The one engine of this process, made by whoever asks first. Raises `CheckpointError`."""
-        from vidlm.pipeline import load_engine  # noqa: PLC0415  decord and numpy: not for the relay
-
         with self._loading:
             if self._engine is None:
                 self._engine = load_engine(None, self.settings)

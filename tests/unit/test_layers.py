@@ -35,7 +35,7 @@ def test_the_public_import_is_light() -> None:
 
 def test_the_public_names_are_there() -> None:
     code = "from vidlm import Analysis, Answer, Policy, analyze, ask; print(analyze.__module__, ask.__module__)"
-    assert python(code) == "vidlm.pipeline vidlm.answer"
+    assert python(code) == "vidlm.local vidlm.answer"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -17,8 +17,8 @@ from vidlm.evaluation.asking import Asker, ask_all
 from vidlm.evaluation.benchmarks import charades_sta, mvbench, tempcompass, video_mme
 from vidlm.evaluation.items import Item, Loaded
 from vidlm.evaluation.scoring import rows_of
-from vidlm.pipeline import running_engine
 from vidlm.prompts import PROMPT_VERSION
+from vidlm.running import running_engine
 
 if TYPE_CHECKING:
     from vidlm.model.engine import Engine

@@ -19,8 +19,9 @@ from vidlm.evaluation import metrics
 from vidlm.evaluation.figures import Row, known, sampled, share
 from vidlm.evaluation.labels import LabelledVideo, Labels
 from vidlm.moderation.policies import PolicySet
-from vidlm.pipeline import analyze_windows, running_engine
+from vidlm.pipeline import analyze_windows
 from vidlm.preparation import prepare
+from vidlm.running import running_engine
 from vidlm.video.scratch import scratch_folder
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from vidlm.config import Settings
 from vidlm.domain import Answer, Segment, Span
 from vidlm.evaluation import metrics
 from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.pipeline import analyze_windows, load_engine
+from vidlm.pipeline import analyze_windows
 from vidlm.preparation import Prepared, prepare
+from vidlm.running import load_engine
 from vidlm.seeing import Eyes
 from vidlm.toyworld.absent import absent_question
 from vidlm.toyworld.composed import HELD_OUT, composed_policy, sample_composed

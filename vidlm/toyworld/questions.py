@@ -174,7 +174,7 @@ def _what(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
 
 
 def _present(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
-    """Whether something is there: the first thing by its name, and one of those that have a colour by its kind alone."""
+    """Whether something is there: the first thing by its name, and one that has a colour by its kind alone."""
     asked = [
         Question("present", ask.phrase("present", a=fact.subject), "Yes.", namesakes(seen, fact)) for fact in seen[:1]
     ]
