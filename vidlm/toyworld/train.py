@@ -56,9 +56,9 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
     4: {"pairs_per_batch": 128, "accumulate": 2, "rate": 0.5},
 }
 """Where a stage departs from `TrainConfig`."""
-AGAIN: Final[dict[int, dict[str, Any]]] = {2: {"rate": 0.35, "seeing": 0.8}, 3: {"rate": 0.2, "seeing": 0.8}}
-"""And where it goes on from a model that has been through it: what was learnt is not to be lost, and the language model
-knows what it looks at, so that the tower may move."""
+AGAIN: Final[dict[int, dict[str, Any]]] = {2: {"rate": 0.15, "seeing": 1.8}, 3: {"rate": 0.1, "seeing": 1.8}}
+"""And where it goes on from a model that has been through it: at higher rates the language model loses within a hundred
+steps what it takes most of a run to learn again, and the tower, which sees ten times as many things, may move faster."""
 HEADS_FIRST: Final = 40
 """Steps for which only the heads of lessons move then: they begin anew, and their first guesses say nothing about what
 the model should be."""
