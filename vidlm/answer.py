@@ -5,9 +5,10 @@
     second look              |  .2 |  .9 |  .9 |  .7 |        2. the same question of about one second each
     evidence                       [      .9         )        3. what is left, merged
 
-The words come from a third look, at the windows the evidence lies in, all at once as far as they fit one prompt; if
-they say that it is not there, or are less sure than an answer has to be, single stretches are asked, and then there is
-no answer. Evidence comes from these curves and never from the model's own words.
+The words come from a third look, at all windows that may be relevant, at once as far as they fit one prompt: which of
+two things came first is seen only where both are. If they say that it is not there, or are less sure than an answer has
+to be, the windows of the evidence are asked, and those of single stretches of it; then there is no answer. Evidence
+comes from these curves and never from the model's own words.
 
 In a conversation every request stands behind the last questions and answers, so that a question may say "it".
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,11 +31,14 @@ from vidlm.evidence import (
     RELEVANT,
     Look,
     around_peak,
+    at_their_best,
     cut_pairs,
     evidence_of,
     merge_looks,
+    readings,
     relevance_threshold,
     times_put_right,
+    windows_of,
 )
 from vidlm.local import source_of
 from vidlm.pipeline import WINDOWS_AT_ONCE, Progress, one_line
@@ -54,8 +58,6 @@ within half a second of what is shown."""
 ANSWER_TOKENS: Final = 48
 ANSWER_PAIRS: Final = 32
 """Frame pairs an answer is read from, at most, unless a single window has more: whole windows are read."""
-ANSWER_TRIES: Final = 3
-"""Single stretches of evidence that are asked for the answer, best first, before giving up."""
 HISTORY_MOST: Final = 3
 """Turns of a conversation that a question is put behind, at most. What "it" stands for was said lately, and a turn
 makes every one of a question's many requests longer."""
@@ -102,26 +104,26 @@ def answer_question(
     report = on_progress or (lambda _stage, _done: None)
     question = check_question(question, settings)
     relevance_request, answer_request = requests_behind(question, history)
-    looks = _look_at(prepared, relevance_request, eyes, lambda done: report("looking", done))
+    looks, wholes = _look_at(prepared, relevance_request, eyes, lambda done: report("looking", done))
     report("answering", 0.0)
     runs = merge_looks(looks, relevance_threshold(looks))
-    refused: list[list[Look]] = []
+    refused: list[set[int]] = []
     enough = settings.answer_confidence
     enough = eyes.engine.info.answer_confidence if enough is None else enough
     text, confidence = NOT_FOUND, 1.0 - max((look.score for look in looks), default=0.0)
-    for tried in _tries(runs):
+    for tried in readings(runs, wholes):
         said = _read_answer(prepared, tried, answer_request, eyes)
         # that it is to be seen here, and that this is the answer: both have to be so
         sure = said.confidence * max(look.score for look in tried)
         refuses = prompts.is_abstention(said.text)
         if refuses or sure < enough:
-            refused.append(tried)
+            refused.append(windows_of(tried))
             confidence = said.confidence if refuses else 1.0 - sure
             continue
         text, confidence = one_line(said.text), sure
         break
     abstained = text == NOT_FOUND
-    shown = [] if abstained else [run for run in runs if run not in refused]
+    shown = [] if abstained else [run for run in runs if windows_of(run) not in refused]
     evidence = tuple(evidence_of(run, prepared.info.duration_s) for run in shown)
     return Answer(
         question=question,
@@ -212,15 +214,15 @@ def _conversation(
             yield said[-1]
 
 
-def _tries(runs: Sequence[list[Look]]) -> list[list[Look]]:
-    """What an answer is read from: all evidence at once, as an order or a count may need it, then the best of it."""
-    together = [[look for run in runs for look in run]] if len(runs) > 1 else []
-    return together + sorted(runs, key=lambda run: -max(look.score for look in run))[:ANSWER_TRIES]
+def _look_at(
+    prepared: Prepared, request: str, eyes: Eyes, on_progress: Callable[[float], None]
+) -> tuple[list[Look], list[Look]]:
+    """Judge all windows, and those that may be evidence a second time in shorter parts.
 
-
-def _look_at(prepared: Prepared, request: str, eyes: Eyes, on_progress: Callable[[float], None]) -> list[Look]:
-    """Judge all windows, and those that may be evidence a second time in shorter parts."""
+    The looks that evidence is made of, and every window as a whole with the best score of it and of its parts.
+    """
     looks: list[Look] = []
+    judged: list[Look] = []
     best = 0.0
     windows = prepared.windows
     with closing(eyes.see(prepared, windows)) as seen:
@@ -233,9 +235,11 @@ def _look_at(prepared: Prepared, request: str, eyes: Eyes, on_progress: Callable
                 for window, tokens, score in zip(some, visual, scores, strict=True)
             ]
             best = max(best, *scores)
-            looks += _look_closer(wholes, visual, max(RELEVANT, BESIDE_BEST * best), request, eyes)
+            closer = _look_closer(wholes, visual, max(RELEVANT, BESIDE_BEST * best), request, eyes)
+            looks += closer
+            judged += at_their_best(wholes, closer)
             on_progress((first + len(some)) / len(windows))
-    return looks
+    return looks, judged
 
 
 def _look_closer(
@@ -262,21 +266,11 @@ def _relevance(visual: Sequence[VisualTokens], request: str, eyes: Eyes) -> list
     return [scores[0] for scores in eyes.judge(visual, [request])]
 
 
-def _read_answer(prepared: Prepared, evidence: Sequence[Look], request: str, eyes: Eyes) -> Generation:
-    """What the model says of the windows around the peak of some evidence, seen in one prompt.
-
-    Whole windows, though evidence may be shorter: an order or a count needs what stands beside it.
-    """
+def _read_answer(prepared: Prepared, wholes: Sequence[Look], request: str, eyes: Eyes) -> Generation:
+    """What the model says of these windows around the best of them, seen in one prompt."""
     from vidlm.model.engine import Prompt  # noqa: PLC0415  torch: seconds, and absent on some machines
 
-    wholes = []
-    for index, group in groupby(evidence, key=lambda look: look.window):
-        looks = list(group)
-        span = Span(looks[0].span.start_s, looks[-1].span.end_s)
-        window = prepared.windows[index]
-        pairs = -(-(window.last_frame - window.first_frame) // eyes.engine.info.geometry.temporal_patch_size)
-        wholes.append(Look(span, max(look.score for look in looks), index, pairs))
-    read = {look.window for look in around_peak(wholes, ANSWER_PAIRS)}
+    read = windows_of(around_peak(wholes, ANSWER_PAIRS))
     times_s: list[float] = []
     clips: list[Clip] = []
     # one by one: what lies between windows that are far apart is not to be read

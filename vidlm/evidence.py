@@ -8,7 +8,7 @@ evidence                 [  .9   .9  )           touching parts at or above it, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vidlm import prompts
@@ -20,6 +20,8 @@ BESIDE_BEST: Final = 0.8
 """Share of the best part's P(Yes) from which another part counts beside it."""
 AGREES: Final = 0.5
 """Overlap (intersection over union) from which an interval that an answer names is taken for a stretch of evidence."""
+TRIES: Final = 3
+"""Single stretches of evidence that are asked for the answer, best first, before giving up."""
 NEAR_S: Final = 1.0
 """How far from evidence a single time may lie that an answer names: parts are about as long."""
 
@@ -70,6 +72,31 @@ def merge_looks(looks: Sequence[Look], threshold: float) -> list[list[Look]]:
         else:
             runs.append([look])
     return runs
+
+
+def windows_of(looks: Sequence[Look]) -> set[int]:
+    return {look.window for look in looks}
+
+
+def at_their_best(wholes: Sequence[Look], parts: Sequence[Look]) -> list[Look]:
+    """Windows that were judged as a whole, each with the best score of it and of its parts."""
+    best: dict[int, float] = {}
+    for look in (*wholes, *parts):
+        best[look.window] = max(best.get(look.window, 0.0), look.score)
+    return [replace(whole, score=best[whole.window]) for whole in wholes]
+
+
+def readings(runs: Sequence[Sequence[Look]], wholes: Sequence[Look]) -> list[list[Look]]:
+    """The windows that an answer is read from, one set after the other: all that may be relevant, as an order or a
+    count may need what is not the best evidence; then all that evidence (`runs`) lies in; then its best stretches.
+
+    `wholes`: every window once, in order. Without evidence there is nothing to read; no set comes twice.
+    """
+    best = sorted(runs, key=lambda run: -max(look.score for look in run))[:TRIES]
+    sets = [{look.window for look in wholes if look.score >= RELEVANT}] if runs else []
+    sets += [{look.window for run in runs for look in run}, *map(windows_of, best)]
+    found = [[look for look in wholes if look.window in windows] for windows in sets]
+    return [some for number, some in enumerate(found) if some and some not in found[:number]]
 
 
 def around_peak(run: Sequence[Look], most_pairs: int) -> list[Look]:

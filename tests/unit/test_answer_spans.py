@@ -14,11 +14,14 @@ from vidlm.evidence import (
     RELEVANT,
     Look,
     around_peak,
+    at_their_best,
     cut_pairs,
     evidence_of,
     merge_looks,
+    readings,
     relevance_threshold,
     times_put_right,
+    windows_of,
 )
 
 
@@ -89,6 +92,31 @@ def test_what_is_read_is_a_stretch_around_the_peak(scores: list[float], pairs: i
     assert max(look.score for look in read) == max(scores)
     assert len(read) == 1 or sum(look.pairs for look in read) <= most
     assert len(read) == len(run) or pairs * (len(read) + 1) > most
+
+
+def test_a_window_counts_for_as_much_as_its_best_part() -> None:
+    wholes = looks_of([0.9, 0.1, 0.3])
+    parts = [Look(Span(0.0, 1.0), 0.4, 0, 1), Look(Span(1.0, 2.0), 0.5, 0, 1), wholes[1], Look(Span(4, 6), 0.8, 2, 1)]
+    assert [look.score for look in at_their_best(wholes, parts)] == [0.9, 0.1, 0.8]
+    assert [look.span for look in at_their_best(wholes, parts)] == [look.span for look in wholes]
+
+
+def test_an_answer_is_read_from_all_that_may_be_relevant_before_the_best_of_it() -> None:
+    """Which of two came first: the window that is surest shows one of them, a doubtful one the other."""
+    wholes = looks_of([0.3, 0.1, 0.9, 0.85, 0.1, 0.8])
+    runs = merge_looks(wholes, relevance_threshold(wholes))
+    read = [sorted(windows_of(some)) for some in readings(runs, wholes)]
+    assert read == [[0, 2, 3, 5], [2, 3, 5], [2, 3], [5]]
+
+
+@given(SCORES)
+def test_no_windows_are_read_twice_and_none_without_evidence(scores: list[float]) -> None:
+    wholes = looks_of(scores)
+    runs = merge_looks(wholes, relevance_threshold(wholes))
+    read = [tuple(sorted(windows_of(some))) for some in readings(runs, wholes)]
+    assert len(set(read)) == len(read)
+    assert bool(read) == bool(runs)
+    assert all(set(some) <= set(read[0]) for some in read)
 
 
 @pytest.mark.parametrize("question", ["", "  \n\t ", "x" * 2001])

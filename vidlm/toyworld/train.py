@@ -58,7 +58,7 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
 """Where a stage departs from `TrainConfig`."""
 AGAIN: Final[dict[int, dict[str, Any]]] = {2: {"rate": 0.15, "seeing": 1.8}, 3: {"rate": 0.1, "seeing": 1.8}}
 """And where it goes on from a model that has been through it: at higher rates the language model loses within a hundred
-steps what it takes most of a run to learn again, and the tower, which sees ten times as many things, may move faster."""
+steps what it takes most of a run to learn again; the tower, which gets better all the time, may move faster."""
 HEADS_FIRST: Final = 40
 """Steps for which only the heads of lessons move then: they begin anew, and their first guesses say nothing about what
 the model should be."""
