@@ -52,10 +52,13 @@ class Course(Protocol):
 
 
 class Batches:
-    """How a stage's batches are drawn: about `size` frame pairs each, from seeds nobody else has."""
+    """How a stage's batches are drawn: about `size` frame pairs each, from seeds nobody else has.
 
-    def __init__(self, seed: Sequence[int], size: int, workers: int) -> None:
-        self.seed, self.size, self._workers = seed, size, workers
+    `pair_share`: of those that are single pairs, where a stage has others too, 0..1.
+    """
+
+    def __init__(self, seed: Sequence[int], size: int, workers: int, pair_share: float = 0.0) -> None:
+        self.seed, self.size, self._workers, self.pair_share = seed, size, workers, pair_share
 
     def endless(self, source: torch.utils.data.IterableDataset[Any]) -> Iterator[Any]:
         loader: Any = torch.utils.data.DataLoader(
@@ -99,7 +102,9 @@ class Tiny:
         source: Any = PairStream(batches.seed, count=batches.size)
         if self._stage > 1:
             mix = TASKS if self._stage == 2 else ROUGH
-            source = RowStream(self._words, batches.seed, mix, pairs_per_batch=batches.size)
+            source = RowStream(
+                self._words, batches.seed, mix, pair_share=batches.pair_share, pairs_per_batch=batches.size
+            )
         drawn = batches.endless(source)
         model, towers, words = learner["model"], learner["towers"], self._words
         assert isinstance(towers, Towers)

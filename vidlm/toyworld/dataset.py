@@ -32,19 +32,17 @@ PAIRS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32)
 class Mix:
     """What a stage's batches are made of.
 
-    text_share: batches of summaries and titles.  pair_share: batches of single pairs: stage 1's game goes on, cheaply,
-    so that seeing keeps improving.  pair_counts: how readily a window has each number of `PAIRS`.
+    text_share: batches of summaries and titles.  pair_counts: how readily a window has each number of `PAIRS`.
     """
 
     text_share: float
-    pair_share: float
     pair_counts: tuple[float, ...]
     rough: Roughness = PLAIN
 
 
-TASKS: Final = Mix(0.05, 0.6, (10, 12, 16, 14, 10, 8, 8, 8, 6, 6, 4, 3, 2, 0, 0, 0))
+TASKS: Final = Mix(0.05, (10, 12, 16, 14, 10, 8, 8, 8, 6, 6, 4, 3, 2, 0, 0, 0))
 """Stage 2: windows as the product cuts them, and the parts of them that it looks at closer."""
-ROUGH: Final = Mix(0.1, 0.4, (12, 12, 16, 12, 8, 8, 8, 6, 4, 5, 3, 2, 2, 1, 1, 1), Roughness(words=0.4, codec=0.4))
+ROUGH: Final = Mix(0.1, (12, 12, 16, 12, 8, 8, 8, 6, 4, 5, 3, 2, 2, 1, 1, 1), Roughness(words=0.4, codec=0.4))
 """Stage 3: long parts, more words on the screen, pictures that a frugal encoder went over."""
 
 
@@ -90,12 +88,14 @@ TOKENS_A_PAIR_COSTS: Final = 90
 class RowStream(torch.utils.data.IterableDataset[Any]):
     """Endless batches of a mix: rows of windows, of text alone, and single pairs.
 
+    `pair_share`: of batches that are single pairs: stage 1's game goes on, cheaply, so that seeing keeps improving.
     `pairs_per_batch` says how much work a batch is, in frame pairs of windows of five: all batches take about as long,
     as processes wait for each other. Every worker has seeds of its own.
     """
 
-    def __init__(self, words: Vocabulary, seed: Sequence[int], mix: Mix, *, pairs_per_batch: int):
-        self._words, self._seed, self._mix, self._budget = words, seed, mix, pairs_per_batch
+    def __init__(self, words: Vocabulary, seed: Sequence[int], mix: Mix, *, pair_share: float, pairs_per_batch: int):
+        self._words, self._seed, self._mix = words, seed, mix
+        self._pair_share, self._budget = pair_share, pairs_per_batch
 
     def __iter__(self) -> Iterator[Rows | Pairs]:
         rng, mix = _worker_rng(self._seed), self._mix
@@ -105,7 +105,7 @@ class RowStream(torch.utils.data.IterableDataset[Any]):
             roll = rng.random()
             if roll < mix.text_share:
                 yield sample_text_rows(rng, self._words, max(4, self._budget // 3))
-            elif roll < mix.text_share + mix.pair_share:
+            elif roll < mix.text_share + self._pair_share:
                 yield sample_pairs(rng, size=size, count=2 * self._budget)
             else:
                 pairs = int(rng.choice(PAIRS, p=shares))

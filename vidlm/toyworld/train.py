@@ -51,12 +51,15 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
     # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
     1: {"pairs_per_batch": 64, "accumulate": 2},
     # at full rate the vision tower forgets half of stage 1 at once
-    2: {"matrix_lr": 1e-2, "seeing": 0.2},
-    3: {"matrix_lr": 1e-2, "seeing": 0.2, "rate": 0.4},
+    2: {"matrix_lr": 1e-2, "seeing": 0.2, "pair_share": 0.3},
+    3: {"matrix_lr": 1e-2, "seeing": 0.2, "pair_share": 0.1, "rate": 0.4},
     4: {"pairs_per_batch": 128, "accumulate": 2, "rate": 0.5},
 }
 """Where a stage departs from `TrainConfig`."""
-AGAIN: Final[dict[int, dict[str, Any]]] = {2: {"rate": 0.15, "seeing": 1.8}, 3: {"rate": 0.1, "seeing": 1.8}}
+AGAIN: Final[dict[int, dict[str, Any]]] = {
+    2: {"rate": 0.15, "seeing": 1.8, "pair_share": 0.6},
+    3: {"rate": 0.1, "seeing": 1.8, "pair_share": 0.4},
+}
 """And where it goes on from a model that has been through it: at higher rates the language model loses within a hundred
 steps what it takes most of a run to learn again; the tower, which gets better all the time, may move faster."""
 HEADS_FIRST: Final = 40
@@ -80,6 +83,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     pairs_per_batch: int = 32  # what one forward and backward takes: small enough for a CPU's cache
     accumulate: int = 4  # of them make a step
+    pair_share: float = 0.0  # of batches that are single pairs, in stages that have others too
     rate: float = 1.0  # what all rates are multiplied with
     seeing: float = 1.0  # what the vision tower's are multiplied with besides
     begin: Path | None = None  # a model whose weights the stage goes on from, instead of those of the stage before
@@ -228,7 +232,7 @@ def _lane(config: TrainConfig, step: int, number: int) -> tuple[nn.Module, Desce
 
 def _batches(config: TrainConfig, step: int, lane: int) -> Batches:
     # a resumed run draws other clips than it has seen: the step is part of the seed
-    return Batches([config.seed, config.stage, step, lane], config.pairs_per_batch, config.workers)
+    return Batches([config.seed, config.stage, step, lane], config.pairs_per_batch, config.workers, config.pair_share)
 
 
 class _Log:
