@@ -75,6 +75,7 @@ def merge_looks(looks: Sequence[Look], threshold: float) -> list[list[Look]]:
 
 
 def windows_of(looks: Sequence[Look]) -> set[int]:
+    """The indices of the windows that looks lie in."""
     return {look.window for look in looks}
 
 

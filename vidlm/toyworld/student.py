@@ -35,7 +35,7 @@ GEOMETRY: Final = FrameGeometry(max_pixels=112 * 200)
 SEGMENT_MAX_S: Final = 3.0
 """How much of a video it is best asked about at once: it is small, and a second of something is lost in more."""
 ANSWER_CONFIDENCE: Final = 0.6
-"""How sure its answers should be to be given (docs/design/answers.md): most about what is not there are less."""
+"""How sure its answers should be to be given (docs/design/answers.md): up to here wrong abstentions do not rise."""
 MROPE: Final = [8, 12, 12]
 ROPE_THETA: Final = 10.0
 """Rotary frequencies fall from axis to axis (time, height, width). At the usual 10,000 a step to the right turns a key
