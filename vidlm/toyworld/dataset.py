@@ -59,13 +59,17 @@ class Pairs:
     cells: Tensor
 
 
+PAIR_WORDS: Final = 0.35
+"""The share of single pairs' scenes with lettering: what stands behind words is seen no worse."""
+
+
 def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int = 2) -> Pairs:
     """`count` frame pairs, `per_scene` of them from each scene, with a description and a label for every cell."""
     pixels: list[npt.NDArray[np.uint8]] = []
     labels: list[npt.NDArray[np.int64]] = []
     texts: list[list[str]] = []
     while len(texts) < count:
-        clip, times_s, fps = sample_window(rng, int(rng.integers(2, 6)))
+        clip, times_s, fps = sample_window(rng, int(rng.integers(2, 6)), words=PAIR_WORDS)
         starts = rng.permutation(times_s[:-1])[:per_scene]
         moments = np.sort(np.concatenate([starts, starts + 1 / fps]))
         unique = np.unique(np.round(moments, 6))
