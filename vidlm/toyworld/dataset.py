@@ -40,9 +40,9 @@ class Mix:
     rough: Roughness = PLAIN
 
 
-TASKS: Final = Mix(0.05, (10, 12, 16, 14, 10, 8, 8, 8, 6, 6, 4, 3, 2, 0, 0, 0))
+TASKS: Final = Mix(0.05, (8, 14, 16, 12, 8, 8, 8, 8, 8, 8, 7, 5, 2, 0, 0, 0))
 """Stage 2: windows as the product cuts them, and the parts of them that it looks at closer."""
-ROUGH: Final = Mix(0.1, (12, 12, 16, 12, 8, 8, 8, 6, 4, 5, 3, 2, 2, 1, 1, 1), Roughness(words=0.4, codec=0.4))
+ROUGH: Final = Mix(0.1, (10, 14, 16, 10, 8, 8, 8, 8, 7, 7, 6, 5, 2, 1, 1, 1), Roughness(words=0.4, codec=0.4))
 """Stage 3: long parts, more words on the screen, pictures that a frugal encoder went over."""
 
 
@@ -70,7 +70,7 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
     texts: list[list[str]] = []
     while len(texts) < count:
         clip, times_s, fps = sample_window(rng, int(rng.integers(2, 6)), words=PAIR_WORDS)
-        starts = rng.permutation(times_s[:-1])[:per_scene]
+        starts = rng.permutation(np.unique(times_s)[:-1])[:per_scene]
         moments = np.sort(np.concatenate([starts, starts + 1 / fps]))
         unique = np.unique(np.round(moments, 6))
         frames = soften(rng, draw.render(clip, unique, *size))

@@ -118,7 +118,7 @@ def sample_rows(
         clip, times_s, _ = sample_window(rng, pairs, words=rough.words)
         pixels.append(render_window(rng, clip, times_s, size, codec=rough.codec))
         seen = facts_between(clip, times_s)
-        known.append(_known(clip, times_s[::2], seen, size))
+        known.append(_known(clip, times_s, seen, size))
         prefix = prefix_of(words, list(times_s[::2]), size)
         turns = [tokens_of(words, turn, seen, prefix) for turn in sample_turns(rng, seen, asked=asked, unseen=unseen)]
         windows.append((prefix, turns))
@@ -139,13 +139,19 @@ def sample_text_rows(rng: Rng, words: Vocabulary, count: int) -> Rows:
 _Known = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
-def _known(clip: Clip, pair_times_s: npt.NDArray[np.float64], seen: Sequence[Fact], size: tuple[int, int]) -> _Known:
+def _known(clip: Clip, times_s: npt.NDArray[np.float64], seen: Sequence[Fact], size: tuple[int, int]) -> _Known:
     """One window's part of a `Truth`, in the order of its fields."""
+    pair_times_s, last_times_s = times_s[::2], times_s[1::2]
     shown = [shown_at(clip, float(time_s)) for time_s in pair_times_s]
     facts = np.zeros((FACTS_MOST, len(FACT_LABELS)), np.int64)
     facts[: len(seen)] = fact_labels(seen, pair_times_s)[:FACTS_MOST]
     return (
-        np.stack([cell_labels(now, size) for now in shown]),
+        np.stack(
+            [
+                cell_labels(now, size, moving=bool(moving))
+                for now, moving in zip(shown, last_times_s > pair_times_s, strict=True)
+            ]
+        ),
         np.stack([_owner_bits(now, seen, size) for now in shown]),
         np.stack([cell_places(now, size) for now in shown]),
         facts,

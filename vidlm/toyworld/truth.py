@@ -147,9 +147,10 @@ def facts(clip: Clip) -> list[Fact]:
 def facts_between(clip: Clip, times_s: Sequence[float] | npt.NDArray[np.float64]) -> list[Fact]:
     """What can be seen at `times_s`, in the order it is first seen (then from left to right).
 
-    An actor's interval is cut to the sampled times: it starts at the first of them that shows it.
+    An actor's interval is cut to the sampled times: it starts at the first of them that shows it. A time that comes
+    twice counts once.
     """
-    times = np.asarray(times_s, dtype=np.float64)
+    times = np.unique(np.asarray(times_s, dtype=np.float64))
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.5
     seen: list[tuple[float, float, Fact]] = []
     for fact in facts(clip):

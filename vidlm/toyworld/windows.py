@@ -14,13 +14,20 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vidlm.domain import Span
 from vidlm.toyworld import draw
 from vidlm.toyworld.scene import COLOURS, KINDS, Clip
 from vidlm.toyworld.truth import Fact, fact_of, place_of
 from vidlm.toyworld.world import Rng, sample_scene, with_camera
+from vidlm.video.sampling import plan_windows
 
 CUT_SHARE: Final = 0.4
 """Of windows that hold several scenes: answers are read from several windows at once, and cuts can be missed."""
+ODD_SHARE: Final = 0.5
+"""Of windows that end in an odd frame: it is shown twice, and nothing in that pair moves."""
+WINDOWS_S: Final = (3.0, 5.0, 10.0)
+WINDOW_SHARES: Final = (0.7, 0.15, 0.15)
+"""How long windows are at most, and how often: what the model itself asks for, and what somebody may set."""
 GAP_SHARE: Final = 0.3
 """Of those, windows with time missing between scenes: what an answer is read from need not be in one piece."""
 SCENE_S: Final = 8.0
@@ -50,25 +57,40 @@ FACT_LABELS: Final = {**CELL_FACTS, "place": PLACE_NAMES, "first": tuple(range(P
 def sample_window(rng: Rng, pairs: int, *, words: float = 0.15) -> tuple[Clip, npt.NDArray[np.float64], float]:
     """A clip, the times of 2 * `pairs` frames in it, and the sampling rate they came from.
 
-    `words` is the share of scenes with lettering.
+    The frames are those that the product would show (`_as_shown`). `words` is the share of scenes with lettering.
     """
     fps = float(rng.choice([2.0, 1.0, 4.0], p=[0.84, 0.08, 0.08]))
     start_s = float(rng.integers(0, 240)) / 2 if rng.random() < 0.7 else 0.0
     length_s = max(2.0, 2 * pairs / fps)
     begin = start_s + (float(rng.uniform(0, 0.5)) if rng.random() < 0.3 else 0.0)
-    frames = 2 * pairs - (1 if pairs > 1 and rng.random() < 0.15 else 0)
+    frames = 2 * pairs - int(pairs > 1 and rng.random() < ODD_SHARE)
     times_s = np.ceil(begin * fps) / fps + np.arange(frames) / fps
     ends = [start_s + length_s + 0.5]
     if length_s > SCENE_S or (pairs >= 3 and rng.random() < CUT_SHARE):
         ends = _cuts(rng, start_s, length_s)
-        if rng.random() < GAP_SHARE:
-            times_s = _with_gap(rng, times_s, ends)
+    max_s = float(rng.choice(WINDOWS_S, p=WINDOW_SHARES))
+    times_s = _as_shown(times_s, [start_s, *ends], fps, max_s)[: 2 * pairs]
+    if len(ends) > 1 and rng.random() < GAP_SHARE:
+        times_s = _with_gap(rng, times_s, ends)
     scenes = [
         sample_scene(rng, scene_start_s, end_s, words=words) for scene_start_s, end_s in pairwise([start_s, *ends])
     ]
     if rng.random() < 0.1:
         scenes[0] = dataclasses.replace(scenes[0], fade_in_s=0.5)
     return with_camera(rng, ends[-1], tuple(scenes)), times_s, fps
+
+
+def _as_shown(
+    times_s: npt.NDArray[np.float64], edges: Sequence[float], fps: float, max_s: float
+) -> npt.NDArray[np.float64]:
+    """The times as the product shows them: windows within shots, each in frame pairs, an odd one's last frame twice."""
+    begin_s, end_s = edges[0], max(edges[-1], float(times_s[-1]) + 1 / fps)
+    shots = [Span(one - begin_s, other - begin_s) for one, other in pairwise([*edges[:-1], end_s])]
+    shown: list[float] = []
+    for window in plan_windows(shots, [float(time_s) - begin_s for time_s in times_s], end_s - begin_s, max_s=max_s):
+        shown += times_s[window.first_frame : window.last_frame].tolist()
+        shown += shown[-1:] if len(shown) % 2 else []
+    return np.asarray(shown)
 
 
 def _cuts(rng: Rng, start_s: float, length_s: float) -> list[float]:
@@ -94,14 +116,15 @@ def _with_gap(rng: Rng, times_s: npt.NDArray[np.float64], ends: list[float]) -> 
 def render_window(
     rng: Rng, clip: Clip, times_s: npt.NDArray[np.float64], size: tuple[int, int], *, codec: float = 0.0
 ) -> npt.NDArray[np.uint8]:
-    """Frames [2 * pairs, H, W, 3] as a decoder would give them; an odd count repeats the last frame.
+    """Frames [2 * pairs, H, W, 3] as a decoder would give them: a frame that is shown twice is the same twice.
 
     `codec` is the share of windows that look like the output of a frugal encoder.
     """
-    frames = soften(rng, draw.render(clip, times_s, *size))
+    unique, shown = np.unique(times_s, return_inverse=True)
+    frames = soften(rng, draw.render(clip, unique, *size))
     if rng.random() < codec:
         frames = crush(frames, float(rng.uniform(8, 40)))
-    return np.concatenate([frames, frames[-1:]]) if len(frames) % 2 else frames
+    return frames[shown]
 
 
 def crush(frames: npt.NDArray[np.uint8], step: float) -> npt.NDArray[np.uint8]:
@@ -167,8 +190,13 @@ def describe(fact: Fact, x: float, y: float) -> str:
     return f"{fact.subject} {moving} {place_of(x, y)}"
 
 
-def cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """int64 [4, cells]: the `CELL_FACTS` of what covers each cell's middle, the last drawn on top."""
+def cell_labels(
+    shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int], *, moving: bool = True
+) -> npt.NDArray[np.int64]:
+    """int64 [4, cells]: the `CELL_FACTS` of what covers each cell's middle, the last drawn on top.
+
+    Without `moving` the pair shows one frame twice, and how things move cannot be known.
+    """
     owners = cell_owners(shown, size)
     count = Counter(fact.kind for fact, *_ in shown)
     labels = np.zeros((len(CELL_FACTS), len(owners)), dtype=np.int64)
@@ -176,7 +204,7 @@ def cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[i
         values = (
             KIND_NAMES.index(fact.kind),
             COLOUR_NAMES.index(fact.colour) if fact.colour else 0,
-            MOTION_NAMES.index(fact.motion),
+            MOTION_NAMES.index(fact.motion) if moving else 0,
             min(count[fact.kind], NUMBERS_MOST),
         )
         labels[:, owners == number] = np.asarray(values)[:, None]

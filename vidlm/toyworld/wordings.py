@@ -6,6 +6,7 @@ Templates name their blanks: {noun}, {nouns}, {the}, {one} and {other} ("the red
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from vidlm.toyworld.world import Rng
@@ -26,6 +27,12 @@ TRAINED: Final[dict[str, tuple[str, ...]]] = {
         "I see a {noun}. What color is it?",
         "There is a {noun}: which colour does it have?",
         "What would you call the color of the {noun}?",
+        "Tell me the {noun}'s color.",
+        "Name the {noun}'s colour.",
+        "The {noun}'s colour is what?",
+        "Do you know the {noun}'s color?",
+        "Can you tell what colour the {noun} is?",
+        "I want to know the colour of the {noun}.",
     ),
     "count": (
         "How many {nouns} are there?",
@@ -40,6 +47,10 @@ TRAINED: Final[dict[str, tuple[str, ...]]] = {
         "{nouns}: how many of them are there?",
         "Are there any {nouns}, and how many?",
         "Say how many {nouns} can be seen.",
+        "What is the count of {nouns}?",
+        "I want to know how many {nouns} there are.",
+        "How many of the things are {nouns}?",
+        "Can you count the {nouns}?",
     ),
     "direction": (
         "Which way does {the} move?",
@@ -56,6 +67,10 @@ TRAINED: Final[dict[str, tuple[str, ...]]] = {
         "Where does {the} go?",
         "Say which way {the} is going.",
         "{the} moves in which direction?",
+        "What is {the}'s direction?",
+        "Tell me {the}'s direction.",
+        "Can you tell which way {the} goes?",
+        "I want to know where {the} is going.",
     ),
     "place": (
         "Where is {the}?",
@@ -72,6 +87,9 @@ TRAINED: Final[dict[str, tuple[str, ...]]] = {
         "{the} is where?",
         "Is {the} on the left, on the right, at the top, at the bottom or in the middle?",
         "On what side of the frame is {the}?",
+        "What is {the}'s place?",
+        "Can you tell where {the} is?",
+        "I want to know where {the} is.",
     ),
     "order": (
         "Which appears first, {one} or {other}?",
@@ -85,6 +103,8 @@ TRAINED: Final[dict[str, tuple[str, ...]]] = {
         "What can be seen first, {one} or {other}?",
         "Which comes before the other, {one} or {other}?",
         "Who comes in first, {one} or {other}?",
+        "Can you tell which comes first, {one} or {other}?",
+        "Is it {one} or {other} that comes first?",
     ),
     "later": (
         "Which appears last, {one} or {other}?",
@@ -95,6 +115,8 @@ TRAINED: Final[dict[str, tuple[str, ...]]] = {
         "{one} or {other}: which appears last?",
         "Which comes after the other, {one} or {other}?",
         "Does {one} or {other} come last?",
+        "Can you tell which comes last, {one} or {other}?",
+        "Is it {one} or {other} that comes last?",
     ),
     "when": (
         "When does {the} appear?",
@@ -258,7 +280,12 @@ OPENINGS: Final = (
 """What people put before a question. Only in training: what evaluation asks stays as it was."""
 OPENED: Final = 0.12
 CARELESS: Final = 0.15
-"""Of questions in training: those with an opening, and those written without capitals and question marks."""
+SHORTENED: Final = 0.15
+"""Of questions in training: those with an opening, those written without capitals and question marks, and, of those
+that can be, those that say "What's" for "What is"."""
+
+
+_SHORT: Final = re.compile(r"^(What|Where|Who) is (?=the |a |an |it\b)")
 
 
 def phrase(rng: Rng, kind: str, *, unseen: bool = False, **names: str) -> str:
@@ -268,6 +295,8 @@ def phrase(rng: Rng, kind: str, *, unseen: bool = False, **names: str) -> str:
     said = said[0].upper() + said[1:]
     if unseen:
         return said
+    if rng.random() < SHORTENED:
+        said = _SHORT.sub(r"\1's ", said)
     if rng.random() < OPENED:
         said = OPENINGS[int(rng.integers(len(OPENINGS)))] + said[0].lower() + said[1:]
     return said.lower().rstrip("?.") if rng.random() < CARELESS else said
