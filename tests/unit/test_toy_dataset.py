@@ -307,3 +307,16 @@ def test_nothing_is_known_to_move_where_one_frame_stands_twice() -> None:
     assert (known[[0, 1, 3]] == still[[0, 1, 3]]).all()
     assert known[2].any()
     assert not still[2].any()
+
+
+def test_windows_show_parts_of_scenes() -> None:
+    """Scenes last as long around a window as they do in a clip: what crosses the picture does not do so in a window."""
+    lengths_s = []
+    for seed in range(60):
+        clip, times_s, _ = windows.sample_window(np.random.default_rng(seed), 2)
+        assert clip.scenes[0].start_s >= 0
+        assert clip.scenes[0].start_s <= times_s[0] + 1e-6
+        assert times_s[-1] < clip.duration_s
+        lengths_s.append(clip.scenes[0].end_s - clip.scenes[0].start_s)
+    assert 4.5 < np.mean(lengths_s) < 6.0
+    assert max(lengths_s) <= 8.0

@@ -18,20 +18,20 @@ from vidlm.domain import Span
 from vidlm.toyworld import draw
 from vidlm.toyworld.scene import COLOURS, KINDS, Clip
 from vidlm.toyworld.truth import Fact, fact_of, place_of
-from vidlm.toyworld.world import Rng, sample_scene, with_camera
+from vidlm.toyworld.world import SCENES_S, Rng, sample_scene, with_camera
 from vidlm.video.sampling import plan_windows
 
 CUT_SHARE: Final = 0.4
 """Of windows that hold several scenes: answers are read from several windows at once, and cuts can be missed."""
+GAP_SHARE: Final = 0.3
+"""Of those, windows with time missing between scenes: what an answer is read from need not be in one piece."""
 ODD_SHARE: Final = 0.5
 """Of windows that end in an odd frame: it is shown twice, and nothing in that pair moves."""
 WINDOWS_S: Final = (3.0, 5.0, 10.0)
 WINDOW_SHARES: Final = (0.7, 0.15, 0.15)
 """How long windows are at most, and how often: what the model itself asks for, and what somebody may set."""
-GAP_SHARE: Final = 0.3
-"""Of those, windows with time missing between scenes: what an answer is read from need not be in one piece."""
-SCENE_S: Final = 8.0
-"""A window longer than this always holds several scenes."""
+FADE_SHARE: Final = 0.15
+"""Of scenes that are faded in."""
 CELL: Final = 28
 """Side of the square of pixels that one visual token stands for."""
 KIND_NAMES: Final = ("nothing", *KINDS)
@@ -66,18 +66,31 @@ def sample_window(rng: Rng, pairs: int, *, words: float = 0.15) -> tuple[Clip, n
     frames = 2 * pairs - int(pairs > 1 and rng.random() < ODD_SHARE)
     times_s = np.ceil(begin * fps) / fps + np.arange(frames) / fps
     ends = [start_s + length_s + 0.5]
-    if length_s > SCENE_S or (pairs >= 3 and rng.random() < CUT_SHARE):
+    if length_s > SCENES_S[1] or (pairs >= 3 and rng.random() < CUT_SHARE):
         ends = _cuts(rng, start_s, length_s)
     max_s = float(rng.choice(WINDOWS_S, p=WINDOW_SHARES))
     times_s = _as_shown(times_s, [start_s, *ends], fps, max_s)[: 2 * pairs]
     if len(ends) > 1 and rng.random() < GAP_SHARE:
         times_s = _with_gap(rng, times_s, ends)
-    scenes = [
-        sample_scene(rng, scene_start_s, end_s, words=words) for scene_start_s, end_s in pairwise([start_s, *ends])
-    ]
-    if rng.random() < 0.1:
-        scenes[0] = dataclasses.replace(scenes[0], fade_in_s=0.5)
-    return with_camera(rng, ends[-1], tuple(scenes)), times_s, fps
+    edges = _beyond(rng, [start_s, *ends])
+    scenes = [sample_scene(rng, scene_start_s, end_s, words=words) for scene_start_s, end_s in pairwise(edges)]
+    scenes = [dataclasses.replace(scene, fade_in_s=0.5) if rng.random() < FADE_SHARE else scene for scene in scenes]
+    return with_camera(rng, edges[-1], tuple(scenes)), times_s, fps
+
+
+def _beyond(rng: Rng, edges: Sequence[float]) -> list[float]:
+    """Where scenes begin and end, the first and the last one also where they are not seen, on half seconds: a window
+    shows a part of a scene, and what moves slowly goes only a part of its way there."""
+    before_s, after_s = _unseen_s(rng, edges[1] - edges[0]), _unseen_s(rng, edges[-1] - edges[-2])
+    if len(edges) == 2:  # one scene, which is no longer than any
+        before_s = round(after_s * float(rng.random()) * 2) / 2
+        after_s -= before_s
+    return [max(0.0, edges[0] - before_s), *edges[1:-1], edges[-1] + after_s]
+
+
+def _unseen_s(rng: Rng, length_s: float) -> float:
+    """How much of a scene lies outside of `length_s` of it."""
+    return max(0.0, round((float(rng.uniform(*SCENES_S)) - length_s) * 2) / 2)
 
 
 def _as_shown(
@@ -95,7 +108,7 @@ def _as_shown(
 
 def _cuts(rng: Rng, start_s: float, length_s: float) -> list[float]:
     """Where scenes end: two of them, or as many as a long window takes."""
-    count = max(2, round(length_s / float(rng.uniform(3.0, SCENE_S))))
+    count = max(2, round(length_s / float(rng.uniform(*SCENES_S))))
     shares = (np.arange(1, count) + rng.uniform(-0.2, 0.2, count - 1)) / count
     return [*(start_s + np.round(shares * length_s * 2) / 2), start_s + length_s + 0.5]
 

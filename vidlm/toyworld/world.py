@@ -45,13 +45,16 @@ PLACES: Final[dict[str, tuple[float, float]]] = {
 }
 WORDS: Final = ("SAFE", "NO WEAPONS", "ALLOWED", "OK", "HELLO", "NEWS", "LIVE", "KNIFE", "FIRE", "GUN", "STOP", "PLAY")
 
+SCENES_S: Final = (3.0, 8.0)
+"""How long scenes are."""
+
 
 def sample_clip(rng: Rng, *, duration_s: float, words: float = 0.15) -> Clip:
     """A clip of several scenes of 3 to 8 s with hard cuts and fades. `words` is the share of scenes with lettering."""
     scenes: list[Scene] = []
     start_s = 0.0
     while start_s < duration_s - 1e-6:
-        length_s = min(round(float(rng.uniform(3.0, 8.0)) * 2) / 2, duration_s - start_s)
+        length_s = min(round(float(rng.uniform(*SCENES_S)) * 2) / 2, duration_s - start_s)
         if duration_s - start_s - length_s < 2.5:
             length_s = duration_s - start_s
         scene = sample_scene(rng, start_s, start_s + length_s, words=words)
