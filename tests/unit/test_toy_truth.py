@@ -197,3 +197,18 @@ def test_choices_hold_the_answer_once(seed: int) -> None:
         assert options.count(question.answer.rstrip(".")) == 1
         assert len(set(options)) == len(options) <= 4
         assert len(options) >= 2
+
+
+def test_what_stands_does_so_where_its_place_has_one_name() -> None:
+    assert truth.has_clear_place(0.2, 0.5)
+    assert truth.has_clear_place(0.5, 0.5)
+    assert not truth.has_clear_place(0.25, 0.25)  # on the left, or at the top?
+    assert not truth.has_clear_place(0.36, 0.5)  # on the left, or in the middle?
+    stood = 0
+    for seed in range(80):
+        clip = world.sample_clip(np.random.default_rng(seed), duration_s=6.0)
+        for actor in (actor for scene in clip.scenes for actor in scene.actors):
+            if truth.fact_of(actor).place:
+                stood += 1
+                assert truth.has_clear_place(*actor.path[0][1:])
+    assert stood > 100

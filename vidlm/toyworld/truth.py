@@ -123,6 +123,15 @@ def place_of(x: float, y: float) -> str:
     return "top" if dy < 0 else "bottom"
 
 
+CLEAR: Final = 0.05
+"""How far from where a place's name changes nobody doubts it, as a share of the frame."""
+
+
+def has_clear_place(x: float, y: float) -> bool:
+    """Whether a point's place has one name: the same a little to every side. A corner is both "left" and "top"."""
+    return len({place_of(x + dx, y + dy) for dx, dy in ((0, 0), (CLEAR, 0), (-CLEAR, 0), (0, CLEAR), (0, -CLEAR))}) == 1
+
+
 def fact_of(actor: Actor) -> Fact:
     """The truth about one actor."""
     (_, x0, y0), (_, x1, y1) = actor.path[0], actor.path[-1]

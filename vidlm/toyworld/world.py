@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidlm.toyworld.scene import COLOURS, HAZARDS, SHAPES, THINGS, Actor, Clip, Scene
+from vidlm.toyworld.truth import has_clear_place
 
 Rng = np.random.Generator
 Floats = npt.NDArray[np.float64]
@@ -188,16 +189,16 @@ def _lasts(actor: Actor) -> float:
 
 
 def _crowd(rng: Rng, start_s: float, end_s: float, background: Background) -> list[Actor]:
-    """Two to four of a kind, all there for the whole scene: something to count."""
+    """Two to four of a kind, all there for the whole scene, each in a place that has one name: something to count."""
     category = "shape" if rng.random() < 0.7 else "thing"
     kind, colour = _kind_and_colour(rng, background, category)
     size = float(rng.uniform(0.22, 0.32))
     actors: list[Actor] = []
     for _ in range(int(rng.integers(2, 5))):
-        for _ in range(12):
+        for _ in range(24):
             place = (float(rng.uniform(0.15, 0.85)), float(rng.uniform(0.18, 0.82)))
             actor = Actor(kind, colour, size, start_s, end_s, ((start_s, *place),))
-            if all(_apart(actor, other) for other in actors):
+            if has_clear_place(*place) and all(_apart(actor, other) for other in actors):
                 actors.append(actor)
                 break
     return actors
