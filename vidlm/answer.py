@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Final
 
 from vidlm import prompts
 from vidlm.config import Settings, load_settings
-from vidlm.domain import Analysis, Answer, Span
+from vidlm.domain import Analysis, Answer, AnswerEvidence, Span
+from vidlm.edges import frames_at_ends, joined, sharpened
 from vidlm.errors import QuestionError
 from vidlm.evidence import (
     BESIDE_BEST,
@@ -45,6 +46,7 @@ from vidlm.pipeline import WINDOWS_AT_ONCE, Progress, one_line
 from vidlm.preparation import Prepared, prepare
 from vidlm.provenance import provenance
 from vidlm.running import running_engine
+from vidlm.video.sampling import Window
 from vidlm.video.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ if TYPE_CHECKING:
 CLOSER_S: Final = 1.0
 """Length of the parts that the second look judges: a frame pair each, at two frames a second, so that evidence ends
 within half a second of what is shown."""
+SHARPENED: Final = 4
+"""Stretches of evidence whose ends are looked at frame by frame, best first: six frames each, at most."""
+AT_ENDS: Final = 0.5
+"""Share of a stretch's P(Yes) from which a frame alone counts as showing the same."""
 ANSWER_TOKENS: Final = 48
 ANSWER_PAIRS: Final = 32
 """Frame pairs an answer is read from, at most, unless a single window has more: whole windows are read."""
@@ -125,6 +131,7 @@ def answer_question(
     abstained = text == NOT_FOUND
     shown = [] if abstained else [run for run in runs if windows_of(run) not in refused]
     evidence = tuple(evidence_of(run, prepared.info.duration_s) for run in shown)
+    evidence = _sharpen(prepared, evidence, relevance_request, eyes)
     return Answer(
         question=question,
         text=times_put_right(text, evidence),
@@ -259,6 +266,25 @@ def _look_closer(
         # what takes longer than a part to be seen (a movement, an order) shows in none of them: keep the whole
         looks += closer if any(look.score >= RELEVANT for look in closer) else [whole]
     return looks
+
+
+def _sharpen(
+    prepared: Prepared, evidence: Sequence[AnswerEvidence], request: str, eyes: Eyes
+) -> tuple[AnswerEvidence, ...]:
+    """The evidence with the ends of its `SHARPENED` best stretches where single frames say."""
+    times_s = prepared.frame_times_s
+    best = sorted(evidence, key=lambda stretch: -stretch.score)[:SHARPENED]
+    wanted = sorted({index for stretch in best for index in frames_at_ends(stretch, times_s)})
+    alone = [Window(index, times_s[index], times_s[index], index, index + 1) for index in wanted]
+    # one by one: what lies between stretches that are far apart is not to be read
+    visual = [tokens for frame in alone for tokens in eyes.see(prepared, [frame])]
+    scores = dict(zip(wanted, _relevance(visual, request, eyes), strict=True))
+    duration_s = prepared.info.duration_s
+    ends = [
+        sharpened(one, times_s, {index: score >= AT_ENDS * one.score for index, score in scores.items()}, duration_s)
+        for one in best
+    ]
+    return joined([*ends, *(one for one in evidence if one not in best)])
 
 
 def _relevance(visual: Sequence[VisualTokens], request: str, eyes: Eyes) -> list[float]:
