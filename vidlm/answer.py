@@ -26,7 +26,7 @@ from vidlm import prompts
 from vidlm.config import Settings, load_settings
 from vidlm.domain import Analysis, Answer, AnswerEvidence, Span
 from vidlm.edges import frames_at_ends, joined, sharpened
-from vidlm.errors import QuestionError
+from vidlm.errors import QuestionError, ToolError
 from vidlm.evidence import (
     BESIDE_BEST,
     RELEVANT,
@@ -276,8 +276,10 @@ def _sharpen(
     best = sorted(evidence, key=lambda stretch: -stretch.score)[:SHARPENED]
     wanted = sorted({index for stretch in best for index in frames_at_ends(stretch, times_s)})
     alone = [Window(index, times_s[index], times_s[index], index, index + 1) for index in wanted]
-    # one by one: what lies between stretches that are far apart is not to be read
-    visual = [tokens for frame in alone for tokens in eyes.see(prepared, [frame])]
+    try:  # one by one: what lies between stretches that are far apart is not to be read
+        visual = [tokens for frame in alone for tokens in eyes.see(prepared, [frame])]
+    except ToolError:  # the proxy is gone, and windows were read from what was kept of them: no finer than that
+        return tuple(evidence)
     scores = dict(zip(wanted, _relevance(visual, request, eyes), strict=True))
     duration_s = prepared.info.duration_s
     ends = [

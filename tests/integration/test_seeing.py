@@ -227,6 +227,7 @@ def test_the_second_time_neither_the_proxy_nor_the_tower_is_touched(
     engine = eyes.engine
     unkept = analyze_windows(prepared, prepared.windows, Eyes(engine), NEW_POLICIES)
     first = seen(eyes, prepared)
+    before = answer_question(prepared, "What is there?", eyes, SETTINGS)
     steps = engine.metrics().steps["encode"].steps
     forbid_looking()
     again = replace(prepared, proxy=tmp_path / "no such folder" / "proxy.mp4") if proxy == "gone" else prepared
@@ -239,6 +240,7 @@ def test_the_second_time_neither_the_proxy_nor_the_tower_is_touched(
     answer = answer_question(again, "What is there?", eyes, SETTINGS)
     assert answer.question == "What is there?"
     assert answer.abstained == (not answer.evidence)
+    assert answer.evidence == before.evidence
     assert engine.metrics().steps["encode"].steps == steps
 
 
