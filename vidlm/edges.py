@@ -3,10 +3,10 @@
 Parts are judged by frame pairs, about a second each, and what a question is about may come or go inside of one. The
 frames around both ends of a stretch are therefore judged alone:
 
-    frames      f0  f1 | f2  f3 | f4  f5 | f6  f7      by two: what was judged at first
+    frames      f0  f1 | f2  f3 | f4  f5 | f6  f7     by two: as they were judged at first
     stretch            [                 )
-    alone           .9   .9           .9  .1
-    sharpened       [                     )            begins with f1, ends where f5 is shown
+    alone           .9   .9  .9   .9  .1   .1
+    sharpened       [                 )               begins with f1, ends where f5 is shown
 """
 
 from __future__ import annotations
