@@ -4,6 +4,8 @@
     relevance    |    .1     |    .8     |    .9     |
     second look              |  .2 |  .9 |  .9 |  .7 |        2. the same question of about one second each
     evidence                       [      .9         )        3. what is left, merged
+    single frames                 .9 .9         .1            4. where its ends are (`vidlm.edges`)
+    what is told                  [            )
 
 The words come from a third look, at all windows that may be relevant, at once as far as they fit one prompt: which of
 two things came first is seen only where both are. If they say that it is not there, or are less sure than an answer has
@@ -55,8 +57,7 @@ if TYPE_CHECKING:
     from vidlm.seeing import Eyes
 
 CLOSER_S: Final = 1.0
-"""Length of the parts that the second look judges: a frame pair each, at two frames a second, so that evidence ends
-within half a second of what is shown."""
+"""Length of the parts that the second look judges: a frame pair each, at two frames a second."""
 SHARPENED: Final = 4
 """Stretches of evidence whose ends are looked at frame by frame, best first: six frames each, at most."""
 AT_ENDS: Final = 0.5
