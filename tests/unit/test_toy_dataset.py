@@ -96,7 +96,11 @@ def test_what_a_turn_is_about_is_known_to_its_tokens(words: tokens.Vocabulary, t
         cells = batch.truth.owners[row] == bit
         known = batch.truth.cells[row].movedim(1, -1)[cells]
         assert (known[:, :2] == fact[:2]).all()
-        assert ((known[:, 2] == fact[2]) | (known[:, 2] == 0)).all()  # 0 where one frame stands twice
+        assert set(known[:, 2].tolist()) <= {
+            0,
+            windows.MOTION_NAMES.index("still"),
+            int(fact[2]),
+        }  # 0 where one frame stands twice
         assert (batch.truth.places[row][cells] == fact[4]).all()
         said = tokenizer.decode(batch.targets[chunk][answering].tolist()).lower()
         if kind == "colour":
@@ -302,11 +306,22 @@ def test_windows_are_shown_as_the_product_shows_them() -> None:
 def test_nothing_is_known_to_move_where_one_frame_stands_twice() -> None:
     actor = Actor("circle", "red", 0.5, 0.0, 4.0, ((0.0, 0.25, 0.5), (4.0, 0.75, 0.5)))
     clip = Clip(4.0, (Scene(0.0, 4.0, ((90.0,) * 3, (90.0,) * 3), (actor,), 0.0, 0),), 0.0, 0, (1.0, 1.0), 0.0)
-    shown = windows.shown_at(clip, 0.0)
-    known, still = windows.cell_labels(shown, (112, 112)), windows.cell_labels(shown, (112, 112), moving=False)
-    assert (known[[0, 1, 3]] == still[[0, 1, 3]]).all()
+    known, *others = (
+        windows.cell_labels(windows.shown_at(clip, *pair), (112, 112)) for pair in ((3.0, 3.5), (3.0, 3.0), (3.0, 4.0))
+    )
     assert known[2].any()
-    assert not still[2].any()
+    for unknown in others:  # one frame twice, and a frame that it has left
+        assert (known[[0, 1, 3]] == unknown[[0, 1, 3]]).all()
+        assert not unknown[2].any()
+    (fact, x, y, _), *_ = windows.shown_at(clip, 3.0, 3.0)
+    assert windows.describe(fact, x, y) == "a red circle middle"
+
+
+def test_what_has_arrived_is_not_said_to_move() -> None:
+    actor = Actor("car", "red", 0.5, 0.0, 6.0, ((0.0, 0.2, 0.5), (3.0, 0.5, 0.5), (6.0, 0.5, 0.5)))
+    clip = Clip(6.0, (Scene(0.0, 6.0, ((90.0,) * 3, (90.0,) * 3), (actor,), 0.0, 0),), 0.0, 0, (1.0, 1.0), 0.0)
+    told = [windows.describe(fact, x, y) for time_s in (0.0, 3.0) for fact, x, y, _ in windows.shown_at(clip, time_s)]
+    assert told == ["a red car moves right left", "a red car still middle"]
 
 
 def test_windows_show_parts_of_scenes() -> None:

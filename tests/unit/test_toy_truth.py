@@ -35,6 +35,55 @@ def test_only_what_a_sampled_frame_shows_is_known() -> None:
     assert truth.facts_between(clip, [3.0, 3.5]) == []  # half open: gone at its end
 
 
+def test_what_is_seen_once_or_has_arrived_stands() -> None:
+    """Nobody can say which way something goes that they see in one frame only, or only after it has stopped."""
+    arriving = Actor("car", "blue", 0.3, 0.0, 6.0, ((0.0, 0.5, 0.1), (2.0, 0.5, 0.6), (6.0, 0.5, 0.6)))
+    growing = Actor("star", "green", 0.3, 0.0, 6.0, ((0.0, 0.2, 0.5),), grow=2.0)
+    clip = clip_of(RED_CIRCLE, arriving, growing)
+
+    def told(*times_s: float) -> list[str]:
+        return [fact.sentence() for fact in truth.facts_between(clip, times_s)]
+
+    assert told(0.0, 0.5) == ["A green star is on the left.", "A blue car moves down."]  # 8% larger is not seen
+    assert told(0.0, 0.5, 1.0)[0] == "A green star grows."
+    assert told(2.75) == [
+        "A green star is on the left.",
+        "A blue car is in the middle.",
+        "A red circle is on the right.",
+    ]
+    assert told(2.0, 2.5)[1:] == ["A red circle moves right.", "A blue car is in the middle."]
+    seen = truth.facts_between(clip, [2.5])
+    assert all(any(fact.same_actor(whole) for whole in truth.facts(clip)) for fact in seen)
+
+
+def test_what_is_first_seen_together_is_told_column_by_column() -> None:
+    """Also of what moves: by where it is seen, not by where it came from."""
+    above, below = (
+        Actor(kind, "red", 0.2, 0.0, 6.0, ((0.0, x, y),)) for kind, x, y in (("ring", 0.52, 0.2), ("ball", 0.48, 0.8))
+    )
+    assert [fact.kind for fact in truth.facts(clip_of(below, above))] == ["ring", "ball"]
+    moving = Actor("circle", "red", 0.3, 0.0, 6.0, ((0.0, 0.1, 0.5), (6.0, 0.9, 0.5)))
+    seen = [truth.facts_between(clip_of(above, moving), times_s) for times_s in ([0.0, 0.5], [5.0, 5.5])]
+    assert [[fact.kind for fact in part] for part in seen] == [["circle", "ring"], ["ring", "circle"]]
+
+
+def test_one_of_a_crowd_may_be_something_else() -> None:
+    odd = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        scene = world.sample_scene(rng, 0.0, 6.0)
+        names = [(actor.kind, actor.colour) for actor in scene.actors]
+        mixed = world.with_odd_one(rng, scene)
+        changed = [(a, b) for a, b in zip(scene.actors, mixed.actors, strict=True) if a != b]
+        assert len(changed) <= 1
+        if len(set(names)) == len(names):  # no crowd
+            assert mixed == scene
+        odd += len(changed)
+        for before, after in changed:
+            assert (before.path, before.size, before.start_s) == (after.path, after.size, after.start_s)
+    assert odd > 25
+
+
 def test_every_hazard_belongs_to_a_policy_of_the_taxonomy() -> None:
     known = tasks.built_in_policies()
     assert set(truth.POLICIES_OF) == set(HAZARDS)
@@ -181,7 +230,7 @@ def test_some_actors_run_into_others_and_stop_there() -> None:
                     for _, x, y in other.path
                 ]
                 assert min(gaps) < 0.5
-                assert truth.fact_of(actor).motion in questions.WAYS
+                assert truth.fact_of(actor).motion in truth.WAYS
                 met += 1
     assert met >= 5
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vidlm import prompts
-from vidlm.toyworld.questions import WAYS, Question, namesakes, questions
+from vidlm.toyworld.questions import Question, namesakes, questions
 from vidlm.toyworld.scene import HAZARDS, SHAPES, THINGS
-from vidlm.toyworld.truth import Fact, some_people
+from vidlm.toyworld.truth import WAYS, Fact, some_people
 from vidlm.toyworld.wordings import phrase
 from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, THING_COLOURS, Rng
 

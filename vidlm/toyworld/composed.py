@@ -12,9 +12,9 @@ from typing import Final
 
 from vidlm.domain import Policy, Severity
 from vidlm.toyworld.absent import absent_fact
-from vidlm.toyworld.questions import WAYS, plural
+from vidlm.toyworld.questions import plural
 from vidlm.toyworld.scene import SHAPES, THINGS
-from vidlm.toyworld.truth import Fact, at_place, some_people
+from vidlm.toyworld.truth import WAYS, Fact, at_place, some_people
 from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, Rng
 
 HELD_OUT: Final = frozenset(

@@ -77,7 +77,7 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
         for start_s in starts[: count - len(texts)]:
             first, second = np.searchsorted(unique, [start_s - 1e-5, start_s + 1 / fps - 1e-5])
             pixels.append(frames[[first, second]])
-            shown = shown_at(clip, float(start_s))
+            shown = shown_at(clip, float(start_s), float(start_s) + 1 / fps)
             texts.append([describe(fact, x, y) for fact, x, y, _ in shown] or ["nothing happens"])
             labels.append(cell_labels(shown, size))
     return Pairs(torch.from_numpy(np.stack(pixels)), texts, torch.from_numpy(np.stack(labels)))

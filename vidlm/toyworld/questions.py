@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from vidlm.toyworld.scene import SHAPES, THINGS
-from vidlm.toyworld.truth import Fact, at_place, some_people, with_article
+from vidlm.toyworld.truth import WAYS, Fact, at_place, some_people, with_article
 from vidlm.toyworld.wordings import phrase
 from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, THING_COLOURS, Rng
 
 NUMBERS: Final = ("None", "One", "Two", "Three", "Four")
-WAYS: Final = ("left", "right", "up", "down")
 MOST_NAMED: Final = 6
 """Things that are listed in one answer, at most."""
 

@@ -142,18 +142,16 @@ _Known = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int6
 def _known(clip: Clip, times_s: npt.NDArray[np.float64], seen: Sequence[Fact], size: tuple[int, int]) -> _Known:
     """One window's part of a `Truth`, in the order of its fields."""
     pair_times_s, last_times_s = times_s[::2], times_s[1::2]
-    shown = [shown_at(clip, float(time_s)) for time_s in pair_times_s]
+    shown = [
+        shown_at(clip, float(first_s), float(last_s))
+        for first_s, last_s in zip(pair_times_s, last_times_s, strict=True)
+    ]
     facts = np.zeros((FACTS_MOST, len(FACT_LABELS)), np.int64)
     facts[: len(seen)] = fact_labels(seen, pair_times_s)[:FACTS_MOST]
     return (
-        np.stack(
-            [
-                cell_labels(now, size, moving=bool(moving))
-                for now, moving in zip(shown, last_times_s > pair_times_s, strict=True)
-            ]
-        ),
+        np.stack([cell_labels(now, size) for now in shown]),
         np.stack([_owner_bits(now, seen, size) for now in shown]),
-        np.stack([cell_places(now, size) for now in shown]),
+        np.stack([cell_places(now, seen, size) for now in shown]),
         facts,
     )
 

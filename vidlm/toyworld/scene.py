@@ -65,6 +65,11 @@ class Actor:
     grow: float = 1.0
     angle: float = 0.0
 
+    def height(self, time_s: float) -> float:
+        """Its size at a time, as a fraction of the frame's shorter side."""
+        share = (time_s - self.start_s) / max(self.end_s - self.start_s, 1e-6)
+        return self.size * (1 + (self.grow - 1) * share)
+
     def place(self, time_s: float) -> tuple[float, float]:
         """Centre (x, y) at a time: straight lines between keyframes, the first or last keyframe outside them."""
         after = bisect_right(self.path, time_s, key=lambda key: key[0])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vidlm import prompts
 from vidlm.toyworld.tasks import Turn, built_in_policies, sample_turns
-from vidlm.toyworld.truth import Fact, caption, fact_of
+from vidlm.toyworld.truth import Fact, caption, facts_of
 from vidlm.toyworld.world import Rng, sample_scene
 
 
@@ -15,9 +15,7 @@ def sample_text_turn(rng: Rng) -> Turn:
     parts: list[tuple[float, list[Fact]]] = []
     start_s = float(rng.integers(0, 40)) / 2
     for _ in range(int(rng.integers(1, 7))):
-        scene = sample_scene(rng, 0.0, 5.0)
-        found = sorted((fact_of(actor) for actor in scene.actors), key=lambda fact: (fact.start_s, fact.x))
-        parts.append((start_s, found))
+        parts.append((start_s, facts_of(sample_scene(rng, 0.0, 5.0).actors)))
         start_s += float(rng.integers(4, 21)) / 2
     if rng.random() < 0.6:
         captions = [(at, caption(found)) for at, found in parts]
@@ -53,8 +51,7 @@ def vocabulary_corpus(rng: Rng, count: int) -> list[str]:
     """Texts that hold every word the prompts and answers are made of, for training a tokenizer."""
     lines: list[str] = [prompts.policy_question(policy) for policy in built_in_policies().values()] * 4
     for _ in range(count):
-        scene = sample_scene(rng, 0.0, 5.0)
-        seen = sorted((fact_of(actor) for actor in scene.actors), key=lambda fact: fact.start_s)
+        seen = facts_of(sample_scene(rng, 0.0, 5.0).actors)
         for turn in [*sample_turns(rng, seen), sample_text_turn(rng)]:
             lines += [turn.request, turn.answer]
     return lines

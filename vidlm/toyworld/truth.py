@@ -6,8 +6,8 @@ sampled times, which is all that a model that sees those frames could know. Pure
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -38,8 +38,16 @@ _HAZARD_NAMES: Final[dict[str, str]] = {
     "person_smoking": "person smoking",
 }
 
+WAYS: Final = ("left", "right", "up", "down")
+MOVES: Final = 0.06
+"""An actor whose path ends so far from where it began "moves"; samplers stay well away from the bound."""
 GROWS: Final = 1.5
 """A still actor that becomes this much larger or more "grows"; samplers stay well away from the bound."""
+SEEN_TO_MOVE: Final = 0.04
+SEEN_TO_GROW: Final = 1.1
+"""How much of either has to be seen to be known: some five pixels of a frame of 112."""
+COLUMNS: Final = (0.35, 0.65)
+"""Where the frame's three columns meet: what is first seen together is told column by column, from the top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Fact:
     place: str | None  # "left", "right", "top", "bottom", "middle"; None while it moves
     start_s: float
     end_s: float
-    x: float  # where it is first seen, 0..1
+    x: float  # where its path begins, 0..1; what tells it from its namesakes
 
     @property
     def noun(self) -> str:
@@ -88,8 +96,8 @@ class Fact:
         return self.kind in HAZARDS
 
     def same_actor(self, other: Fact) -> bool:
-        """Whether both speak of one actor, whatever times they were cut to."""
-        return (self.kind, self.colour, self.motion, self.x) == (other.kind, other.colour, other.motion, other.x)
+        """Whether both speak of one actor, whatever was seen of it."""
+        return (self.kind, self.colour, self.x) == (other.kind, other.colour, other.x)
 
     def sentence(self) -> str:
         """One sentence of a caption."""
@@ -137,7 +145,7 @@ def fact_of(actor: Actor) -> Fact:
     (_, x0, y0), (_, x1, y1) = actor.path[0], actor.path[-1]
     dx, dy = x1 - x0, y1 - y0
     place: str | None = None
-    if max(abs(dx), abs(dy)) < 0.06:
+    if max(abs(dx), abs(dy)) < MOVES:
         motion = "grows" if actor.grow >= GROWS else "still"
         place = place_of(x0, y0)
     elif abs(dx) >= abs(dy):
@@ -147,27 +155,57 @@ def fact_of(actor: Actor) -> Fact:
     return Fact(actor.kind, actor.colour, motion, place, actor.start_s, actor.end_s, x0)
 
 
+def fact_seen(actor: Actor, first_s: float, last_s: float) -> Fact:
+    """What is known of an actor by who sees it from `first_s` to `last_s`: that it stands there, where it is seen once
+    or has arrived before."""
+    whole = fact_of(actor)
+    x, y = actor.place(first_s)
+    later_x, later_y = actor.place(last_s)
+    if whole.motion == "grows":
+        known = actor.height(last_s) >= SEEN_TO_GROW * actor.height(first_s)
+    else:
+        known = max(abs(later_x - x), abs(later_y - y)) >= SEEN_TO_MOVE
+    return whole if known or whole.motion == "still" else replace(whole, motion="still", place=place_of(x, y))
+
+
+def facts_of(actors: Iterable[Actor]) -> list[Fact]:
+    """The truth about actors: by time of entry, then column by column."""
+    found = [(actor.start_s, *actor.place(actor.start_s), fact_of(actor)) for actor in actors]
+    return _in_order(found)
+
+
 def facts(clip: Clip) -> list[Fact]:
-    """Everything in the clip, by time of entry, then from left to right."""
-    found = [fact_of(actor) for scene in clip.scenes for actor in scene.actors]
-    return sorted(found, key=lambda fact: (fact.start_s, fact.x))
+    """Everything in the clip, by time of entry, then column by column."""
+    return facts_of(actor for scene in clip.scenes for actor in scene.actors)
+
+
+def _in_order(found: Iterable[tuple[float, float, float, Fact]]) -> list[Fact]:
+    """Facts by when and where (x, y) they are first seen. From left to right alone would be a guess wherever one thing
+    stands above another."""
+
+    def key(item: tuple[float, float, float, Fact]) -> tuple[float, int, float]:
+        first_s, x, y, _ = item
+        return first_s, sum(x > edge for edge in COLUMNS), y
+
+    return [fact for *_, fact in sorted(found, key=key)]
 
 
 def facts_between(clip: Clip, times_s: Sequence[float] | npt.NDArray[np.float64]) -> list[Fact]:
-    """What can be seen at `times_s`, in the order it is first seen (then from left to right).
+    """What can be seen at `times_s`, in the order it is first seen (then column by column).
 
-    An actor's interval is cut to the sampled times: it starts at the first of them that shows it. A time that comes
-    twice counts once.
+    An actor's interval is cut to the sampled times: it starts at the first of them that shows it. So is its motion
+    (`fact_seen`): whoever sees somebody stand, or sees them once, says where. A time that comes twice counts once.
     """
     times = np.unique(np.asarray(times_s, dtype=np.float64))
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.5
-    seen: list[tuple[float, float, Fact]] = []
-    for fact in facts(clip):
-        visible = times[(times >= fact.start_s) & (times < fact.end_s)]
+    seen: list[tuple[float, float, float, Fact]] = []
+    for actor in (actor for scene in clip.scenes for actor in scene.actors):
+        visible = times[(times >= actor.start_s) & (times < actor.end_s)]
         if len(visible):
-            first, last = float(visible[0]), float(visible[-1]) + step
-            seen.append((first, fact.x, Fact(fact.kind, fact.colour, fact.motion, fact.place, first, last, fact.x)))
-    return [fact for _, _, fact in sorted(seen, key=lambda item: item[:2])]
+            first_s, last_s = float(visible[0]), float(visible[-1])
+            fact = replace(fact_seen(actor, first_s, last_s), start_s=first_s, end_s=last_s + step)
+            seen.append((first_s, *actor.place(first_s), fact))
+    return _in_order(seen)
 
 
 def caption(seen: Sequence[Fact]) -> str:

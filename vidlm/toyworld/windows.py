@@ -5,9 +5,9 @@ Renders in memory; knows numpy and the world, not tokens or tensors.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from vidlm.domain import Span
 from vidlm.toyworld import draw
 from vidlm.toyworld.scene import COLOURS, KINDS, Clip
-from vidlm.toyworld.truth import Fact, fact_of, place_of
-from vidlm.toyworld.world import SCENES_S, Rng, sample_scene, with_camera
+from vidlm.toyworld.truth import WAYS, Fact, fact_of, place_of
+from vidlm.toyworld.world import SCENES_S, Rng, sample_scene, with_camera, with_odd_one
 from vidlm.video.sampling import plan_windows
 
 CUT_SHARE: Final = 0.4
@@ -32,11 +32,13 @@ WINDOW_SHARES: Final = (0.7, 0.15, 0.15)
 """How long windows are at most, and how often: what the model itself asks for, and what somebody may set."""
 FADE_SHARE: Final = 0.15
 """Of scenes that are faded in."""
+ODD_ONES: Final = 0.4
+"""Of crowds, those with one among them that is no such thing: a crowd must not stand for all that it surrounds."""
 CELL: Final = 28
 """Side of the square of pixels that one visual token stands for."""
 KIND_NAMES: Final = ("nothing", *KINDS)
 COLOUR_NAMES: Final = ("none", *COLOURS)
-MOTION_NAMES: Final = ("none", "left", "right", "up", "down", "still", "grows")
+MOTION_NAMES: Final = ("none", *WAYS, "still", "grows")
 PLACE_NAMES: Final = ("none", "left", "right", "top", "bottom", "middle")
 NUMBERS_MOST: Final = 4
 """Of so many things of a kind it is known how many they are; more count as so many."""
@@ -74,7 +76,8 @@ def sample_window(rng: Rng, pairs: int, *, words: float = 0.15) -> tuple[Clip, n
         times_s = _with_gap(rng, times_s, ends)
     edges = _beyond(rng, [start_s, *ends])
     scenes = [sample_scene(rng, scene_start_s, end_s, words=words) for scene_start_s, end_s in pairwise(edges)]
-    scenes = [dataclasses.replace(scene, fade_in_s=0.5) if rng.random() < FADE_SHARE else scene for scene in scenes]
+    scenes = [with_odd_one(rng, scene) if rng.random() < ODD_ONES else scene for scene in scenes]
+    scenes = [replace(scene, fade_in_s=0.5) if rng.random() < FADE_SHARE else scene for scene in scenes]
     return with_camera(rng, edges[-1], tuple(scenes)), times_s, fps
 
 
@@ -186,30 +189,33 @@ def soften(rng: Rng, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return soft
 
 
-def shown_at(clip: Clip, time_s: float) -> list[tuple[Fact, float, float, float]]:
-    """(fact, x, y, size) of what is on screen at a time, in drawing order."""
+def shown_at(clip: Clip, time_s: float, later_s: float | None = None) -> list[tuple[Fact, float, float, float]]:
+    """(fact, x, y, size) of what is on screen at a time, in drawing order.
+
+    A fact says how its thing moves just then: who has arrived stands. With `later_s`, when the pair's other frame is
+    shown, the motion of what is not in two frames is "none": how that moves cannot be known.
+    """
     found = []
-    for scene in clip.scenes:
-        for actor in scene.actors:
-            if actor.start_s <= time_s < actor.end_s:
-                share = (time_s - actor.start_s) / max(actor.end_s - actor.start_s, 1e-6)
-                size = actor.size * (1 + (actor.grow - 1) * share)
-                found.append((fact_of(actor), *actor.place(time_s), size))
+    for actor in (actor for scene in clip.scenes for actor in scene.actors):
+        if not actor.start_s <= time_s < actor.end_s:
+            continue
+        fact, place = fact_of(actor), actor.place(time_s)
+        if fact.place is None and place == actor.place(actor.end_s):
+            fact = replace(fact, motion="still", place=place_of(*place))
+        if later_s is not None and not time_s < later_s < actor.end_s:
+            fact = replace(fact, motion=MOTION_NAMES[0])
+        found.append((fact, *place, actor.height(time_s)))
     return found
 
 
 def describe(fact: Fact, x: float, y: float) -> str:
-    moving = f"moves {fact.motion}" if fact.motion in ("left", "right", "up", "down") else fact.motion
-    return f"{fact.subject} {moving} {place_of(x, y)}"
+    """What a pair shows of a thing: "a red circle moves left right", when it goes to the left on the right."""
+    moving = {"none": ""} | {way: f"moves {way} " for way in WAYS}
+    return f"{fact.subject} {moving.get(fact.motion, f'{fact.motion} ')}{place_of(x, y)}"
 
 
-def cell_labels(
-    shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int], *, moving: bool = True
-) -> npt.NDArray[np.int64]:
-    """int64 [4, cells]: the `CELL_FACTS` of what covers each cell's middle, the last drawn on top.
-
-    Without `moving` the pair shows one frame twice, and how things move cannot be known.
-    """
+def cell_labels(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """int64 [4, cells]: the `CELL_FACTS` of what covers each cell's middle, the last drawn on top."""
     owners = cell_owners(shown, size)
     count = Counter(fact.kind for fact, *_ in shown)
     labels = np.zeros((len(CELL_FACTS), len(owners)), dtype=np.int64)
@@ -217,7 +223,7 @@ def cell_labels(
         values = (
             KIND_NAMES.index(fact.kind),
             COLOUR_NAMES.index(fact.colour) if fact.colour else 0,
-            MOTION_NAMES.index(fact.motion) if moving else 0,
+            MOTION_NAMES.index(fact.motion),
             min(count[fact.kind], NUMBERS_MOST),
         )
         labels[:, owners == number] = np.asarray(values)[:, None]
@@ -241,9 +247,13 @@ def fact_labels(seen: Sequence[Fact], pair_times_s: npt.NDArray[np.float64]) -> 
     return np.asarray(labels, dtype=np.int64).reshape(-1, len(FACT_LABELS))
 
 
-def cell_places(shown: Sequence[tuple[Fact, float, float, float]], size: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """int64 [cells]: in `PLACE_NAMES`, where the thing in each cell stands; 0 where there is none or it moves."""
-    names = [PLACE_NAMES.index(fact.place) if fact.place else 0 for fact, *_ in shown]
+def cell_places(
+    shown: Sequence[tuple[Fact, float, float, float]], seen: Sequence[Fact], size: tuple[int, int]
+) -> npt.NDArray[np.int64]:
+    """int64 [cells]: in `PLACE_NAMES`, where the thing in each cell stands; 0 where there is none, or where it moves
+    in the window that shows `seen`."""
+    places = [next((other.place for other in seen if fact.same_actor(other)), None) for fact, *_ in shown]
+    names = [PLACE_NAMES.index(place) if place else 0 for place in places]
     return np.asarray([*names, 0], dtype=np.int64)[cell_owners(shown, size)]
 
 

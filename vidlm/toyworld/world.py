@@ -204,6 +204,17 @@ def _crowd(rng: Rng, start_s: float, end_s: float, background: Background) -> li
     return actors
 
 
+def with_odd_one(rng: Rng, scene: Scene) -> Scene:
+    """A scene in which one of a crowd is another shape or thing; any other scene as it is."""
+    first, *others = scene.actors or (None,)
+    if first is None or not any((first.kind, first.colour) == (other.kind, other.colour) for other in others):
+        return scene
+    kind, colour = _kind_and_colour(rng, scene.background, "shape" if rng.random() < 0.7 else "thing")
+    number = int(rng.integers(len(scene.actors)))
+    odd = dataclasses.replace(scene.actors[number], kind=kind, colour=colour)
+    return dataclasses.replace(scene, actors=(*scene.actors[:number], odd, *scene.actors[number + 1 :]))
+
+
 def _stay(rng: Rng, start_s: float, end_s: float) -> tuple[float, float]:
     """When an actor is there: half of them all the time, the rest for a part of at least 1.5 s, on half seconds."""
     length_s = end_s - start_s
