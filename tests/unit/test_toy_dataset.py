@@ -96,11 +96,8 @@ def test_what_a_turn_is_about_is_known_to_its_tokens(words: tokens.Vocabulary, t
         cells = batch.truth.owners[row] == bit
         known = batch.truth.cells[row].movedim(1, -1)[cells]
         assert (known[:, :2] == fact[:2]).all()
-        assert set(known[:, 2].tolist()) <= {
-            0,
-            windows.MOTION_NAMES.index("still"),
-            int(fact[2]),
-        }  # 0 where one frame stands twice
+        # nothing is known of what is in one frame only, and who arrives stands then
+        assert set(known[:, 2].tolist()) <= {0, windows.MOTION_NAMES.index("still"), int(fact[2])}
         assert (batch.truth.places[row][cells] == fact[4]).all()
         said = tokenizer.decode(batch.targets[chunk][answering].tolist()).lower()
         if kind == "colour":
