@@ -169,6 +169,23 @@ def test_composed_policies_hold_of_what_they_are_about(seed: int) -> None:
             assert not one.allowed or str(fact.colour) not in one.allowed
 
 
+def test_contrasts_are_of_the_same_things_and_mostly_differ() -> None:
+    differing = told = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        seen = truth.facts(world.sample_clip(rng, duration_s=6.0))
+        made = composed.sample_contrast(rng, seen)
+        assert not any(f"{colour} {kind}" in one.blocked for one in made for colour, kind in composed.HELD_OUT)
+        if len(made) == 2:
+            one, other = made
+            assert (one.blocked, one.allowed) != (other.blocked, other.allowed)
+            words = [set(policy.blocked.split()) for policy in made]
+            assert len(words[0] ^ words[1]) <= 4
+            differing, told = differing + (one.holds(seen) != other.holds(seen)), told + 1
+    assert told > 120
+    assert differing > 0.4 * told
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_what_is_said_to_be_absent_is(seed: int) -> None:
     rng = np.random.default_rng(seed)

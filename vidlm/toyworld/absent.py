@@ -58,13 +58,17 @@ def half_shown(rng: Rng, seen: Sequence[Fact]) -> Question:
     return Question("order", text, "", namesakes(seen, here))
 
 
-def absent_question(rng: Rng, seen: Sequence[Fact], *, by_kind: bool = False, unseen: bool = False) -> Question:
+def absent_question(
+    rng: Rng, seen: Sequence[Fact], *, by_kind: bool = False, of_motion: bool = False, unseen: bool = False
+) -> Question:
     """A sensible question about something that is not there, of any kind that is asked of things that are.
 
-    Its `about` is what it would rest on if that were there. With `by_kind`, one that names no colour.
+    Its `about` is what it would rest on if that were there. With `by_kind`, one that names no colour; with
+    `of_motion`, one that asks what it is that moves so, as long as there is a way that nothing here goes.
     """
     kinds = {fact.kind for fact in seen}
     motions = {fact.motion for fact in seen}
+    of_motion = of_motion and not motions.issuperset(WAYS)
     while True:
         asked = [
             question
@@ -74,6 +78,8 @@ def absent_question(rng: Rng, seen: Sequence[Fact], *, by_kind: bool = False, un
         ]
         if by_kind:
             asked = [question for question in asked if question.by_kind]
+        elif of_motion:
+            asked = [question for question in asked if question.of_motion]
         if asked:
             chosen = asked[int(rng.integers(len(asked)))]
             return Question("absent", chosen.text, prompts.NOT_SHOWN, chosen.about)

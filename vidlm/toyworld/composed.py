@@ -22,6 +22,7 @@ HELD_OUT: Final = frozenset(
 )
 """Pairs that are drawn and captioned but never a policy in training: policies "composed of known words"."""
 
+MOTIONS: Final = (*WAYS, "grows")
 TRIES: Final = 30
 
 
@@ -71,6 +72,27 @@ def sample_composed(rng: Rng, seen: Sequence[Fact]) -> Composed:
     return found or Composed("fire", "", lambda fact: fact.kind == "fire")
 
 
+def sample_contrast(rng: Rng, seen: Sequence[Fact]) -> list[Composed]:
+    """Two policies that differ in little but what has to be read, never with one of the held-out pairs: "a dog and a
+    house" and "a dog or a house"; "a ball" and "a ball, but not a red one"; something moving left and something that
+    grows. None where what was drawn cannot be put so."""
+    near = seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.7 else absent_fact(rng, seen)
+    if (near.colour, near.kind) in HELD_OUT:
+        return []
+    roll = rng.random()
+    made: list[Composed | None]
+    if roll < 0.5:
+        other = _another(rng, seen)
+        made = [_two(near, other, "and"), _two(near, other, "or")]
+    elif roll < 0.75:
+        made = [_except(rng, near, seen), _kind(rng, near, seen)]
+    else:
+        one = near.motion if near.motion in MOTIONS else str(rng.choice(MOTIONS))
+        other_way = str(rng.choice([motion for motion in MOTIONS if motion != one]))
+        made = [_something_that(one), _something_that(other_way)]
+    return [policy for policy in made if policy is not None]
+
+
 def _thing(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     text = f"{near.subject} anywhere" if near.colour and rng.random() < 0.15 else near.subject
     return Composed(text, "", lambda fact: fact.name == near.name, named=(near,))
@@ -83,9 +105,7 @@ def _kind(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
 
 
 def _moving(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
-    motion = (
-        near.motion if near.motion in (*WAYS, "grows") and rng.random() < 0.6 else str(rng.choice([*WAYS, "grows"]))
-    )
+    motion = _motion(rng, near)
     text = f"{near.subject} {_does(motion)}"
     return Composed(text, "", lambda fact: (fact.name, fact.motion) == (near.name, motion), named=(near,))
 
@@ -99,9 +119,15 @@ def _placed(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
 
 
 def _something(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
-    motion = (
-        near.motion if near.motion in (*WAYS, "grows") and rng.random() < 0.6 else str(rng.choice([*WAYS, "grows"]))
-    )
+    return _something_that(_motion(rng, near))
+
+
+def _motion(rng: Rng, near: Fact) -> str:
+    """How it moves, more often than not, if it does."""
+    return near.motion if near.motion in MOTIONS and rng.random() < 0.6 else str(rng.choice(MOTIONS))
+
+
+def _something_that(motion: str) -> Composed:
     return Composed(f"something {_does(motion)}", "", lambda fact: fact.motion == motion)
 
 
@@ -120,15 +146,18 @@ def _several(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
 
 
 def _both(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
-    return _two(rng, near, seen, "and")
+    return _two(near, _another(rng, seen), "and")
 
 
 def _either(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
-    return _two(rng, near, seen, "or")
+    return _two(near, _another(rng, seen), "or")
 
 
-def _two(rng: Rng, near: Fact, seen: Sequence[Fact], joint: str) -> Composed | None:
-    other = seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.6 else absent_fact(rng, seen)
+def _another(rng: Rng, seen: Sequence[Fact]) -> Fact:
+    return seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.6 else absent_fact(rng, seen)
+
+
+def _two(near: Fact, other: Fact, joint: str) -> Composed | None:
     if other.name == near.name or (other.colour, other.kind) in HELD_OUT:
         return None
     names, needed = (near.name, other.name), 2 if joint == "and" else 1

@@ -16,7 +16,7 @@ from vidlm import prompts
 from vidlm.domain import Policy
 from vidlm.moderation.policies import load_policies
 from vidlm.toyworld.absent import absent_question, half_shown
-from vidlm.toyworld.composed import sample_composed
+from vidlm.toyworld.composed import Composed, sample_composed, sample_contrast
 from vidlm.toyworld.questions import Question, both_ways, follow_ups, options_of, questions
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
 from vidlm.toyworld.world import Rng
@@ -32,6 +32,9 @@ LETTERED: Final = 0.2
 """Of parts that are asked to choose by letter, and of those that are asked yes or no, as benchmarks do."""
 RELEVANCE: Final = 2
 """Questions that a part shows something of, and as many that it shows nothing of, which it is asked about."""
+BY_KIND: Final = 0.4
+OF_MOTION: Final = 0.25
+"""Of those, questions that name no colour, and that ask what it is that moves so: where they fit is seen least easily."""
 FOLLOW_UPS: Final = 0.35
 """Of parts that are asked a question which only makes sense after another one."""
 CAPTIONED: Final = 8
@@ -70,7 +73,7 @@ def yes_no(holds: bool) -> str:
 
 
 def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool = False) -> list[Turn]:
-    """About fourteen turns on one part: its caption, policies, `asked` questions, relevance, things that are not there.
+    """About sixteen turns on one part: its caption, policies, `asked` questions, relevance, things that are not there.
 
     Yes and No come cheap, one word a turn, and are learnt early: what is told and what is asked weigh more here.
     `unseen`: questions in wordings that training never uses.
@@ -79,7 +82,8 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool
     if len(seen) <= CAPTIONED:
         turns.append(Turn("caption", prompts.caption_request(), caption(seen), tuple(seen)))
     turns += _policy_turns(rng, seen)
-    turns.append(_composed_turn(rng, seen))
+    turns.append(_composed_turn(sample_composed(rng, seen), seen))
+    turns += [_composed_turn(made, seen) for made in sample_contrast(rng, seen)]
     found = questions(rng, seen, unseen=unseen)
     pairs = [pair for pair in both_ways(rng, seen, unseen=unseen) if rng.random() < BOTH_WAYS]
     turns += [
@@ -131,9 +135,8 @@ def _policy_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
     ]
 
 
-def _composed_turn(rng: Rng, seen: Sequence[Fact]) -> Turn:
+def _composed_turn(made: Composed, seen: Sequence[Fact]) -> Turn:
     """A policy in the world's words."""
-    made = sample_composed(rng, seen)
     holds = made.holds(seen)
     about = made.about(seen) if holds else ()
     return Turn("composed", prompts.policy_question(made.policy), yes_no(holds), about, named=made.named)
@@ -180,15 +183,20 @@ def _relevance_turns(rng: Rng, seen: Sequence[Fact], asked: Sequence[Question]) 
     """As many that are "No" as are "Yes": every question asked of a video passes through this one first."""
     turns: list[Turn] = []
     by_kind = [question for question in asked if question.by_kind]
+    of_motion = [question for question in asked if question.of_motion]
     for _ in range(RELEVANCE):
-        absent = absent_question(rng, seen, by_kind=rng.random() < 0.5)
+        roll = rng.random()
+        moves = roll > 1 - OF_MOTION and (bool(of_motion) or rng.random() < 0.5)  # about as often "No" as "Yes"
+        absent = absent_question(rng, seen, by_kind=roll < BY_KIND, of_motion=moves)
         turns.append(Turn("relevance", prompts.relevance_question(absent.text), "No", named=absent.about))
         if not asked:
             break
         present = asked[int(rng.integers(len(asked)))]
         if rng.random() < 0.15:
             present = half_shown(rng, seen)
-        elif by_kind and rng.random() < 0.4:
+        elif by_kind and roll < BY_KIND:
             present = by_kind[int(rng.integers(len(by_kind)))]
+        elif of_motion and roll > 1 - OF_MOTION:
+            present = of_motion[int(rng.integers(len(of_motion)))]
         turns.append(Turn("relevance", prompts.relevance_question(present.text), "Yes", present.about))
     return turns

@@ -29,6 +29,7 @@ NOWHERE: Final = 1 << FACTS_MOST
 
 TURN_WEIGHTS: Final = {
     "policy": 2.0,
+    "composed": 1.5,
     "relevance": 2.0,
     # what is read off positions and motion comes last by itself: these answers weigh more
     "caption": 2.5,
