@@ -34,7 +34,7 @@ RELEVANCE: Final = 2
 """Questions that a part shows something of, and as many that it shows nothing of, which it is asked about."""
 BY_KIND: Final = 0.4
 OF_MOTION: Final = 0.25
-"""Of those, questions that name no colour, and that ask what it is that moves so: whether they fit is hardest to see."""
+"""Of those, questions that name no colour, and that ask what it is that moves so: hardest to see whether they fit."""
 FOLLOW_UPS: Final = 0.35
 """Of parts that are asked a question which only makes sense after another one."""
 CAPTIONED: Final = 8
