@@ -169,6 +169,13 @@ def test_composed_policies_hold_of_what_they_are_about(seed: int) -> None:
             assert not one.allowed or str(fact.colour) not in one.allowed
 
 
+def test_policies_in_other_words_speak_of_the_same() -> None:
+    rng = np.random.default_rng(0)
+    written = {composed.in_other_words(rng, "an orange star and a dog") for _ in range(40)}
+    assert written == {"orange star and a dog", "any orange star and a dog", "An orange star and a dog"}
+    assert composed.in_other_words(rng, "two or more dogs") == "Two or more dogs"
+
+
 def test_contrasts_are_of_the_same_things_and_mostly_differ() -> None:
     differing = told = 0
     for seed in range(200):

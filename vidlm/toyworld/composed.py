@@ -57,6 +57,14 @@ def composed_policy(blocked: str, allowed: str = "") -> Policy:
     return Policy(name, blocked, "custom", blocked, allowed, Severity.LOW, 0.5, 1.01, 0.5)
 
 
+def in_other_words(rng: Rng, text: str) -> str:
+    """The same policy as people write them: "a green star" as "green star", "any green star", "A green star"."""
+    article, _, rest = text.partition(" ")
+    if article not in ("a", "an"):
+        return text.capitalize()
+    return str(rng.choice([rest, f"any {rest}", f"{article.capitalize()} {rest}"]))
+
+
 def sample_composed(rng: Rng, seen: Sequence[Fact]) -> Composed:
     """A policy about what can be seen or something near it, as often true as not where that can be, never one of the
     held-out pairs."""

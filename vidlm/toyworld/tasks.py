@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -16,7 +16,7 @@ from vidlm import prompts
 from vidlm.domain import Policy
 from vidlm.moderation.policies import load_policies
 from vidlm.toyworld.absent import absent_question, half_shown
-from vidlm.toyworld.composed import Composed, sample_composed, sample_contrast
+from vidlm.toyworld.composed import Composed, in_other_words, sample_composed, sample_contrast
 from vidlm.toyworld.questions import Question, both_ways, follow_ups, options_of, questions
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
 from vidlm.toyworld.world import Rng
@@ -35,6 +35,8 @@ RELEVANCE: Final = 2
 BY_KIND: Final = 0.4
 OF_MOTION: Final = 0.25
 """Of those, questions that name no colour, and that ask what it is that moves so: hardest to see whether they fit."""
+IN_OTHER_WORDS: Final = 0.2
+"""Of composed policies, those written as somebody in a hurry writes them."""
 FOLLOW_UPS: Final = 0.35
 """Of parts that are asked a question which only makes sense after another one."""
 CAPTIONED: Final = 8
@@ -82,8 +84,7 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool
     if len(seen) <= CAPTIONED:
         turns.append(Turn("caption", prompts.caption_request(), caption(seen), tuple(seen)))
     turns += _policy_turns(rng, seen)
-    turns.append(_composed_turn(sample_composed(rng, seen), seen))
-    turns += [_composed_turn(made, seen) for made in sample_contrast(rng, seen)]
+    turns += [_composed_turn(rng, made, seen) for made in (sample_composed(rng, seen), *sample_contrast(rng, seen))]
     found = questions(rng, seen, unseen=unseen)
     pairs = [pair for pair in both_ways(rng, seen, unseen=unseen) if rng.random() < BOTH_WAYS]
     turns += [
@@ -135,8 +136,10 @@ def _policy_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
     ]
 
 
-def _composed_turn(made: Composed, seen: Sequence[Fact]) -> Turn:
+def _composed_turn(rng: Rng, made: Composed, seen: Sequence[Fact]) -> Turn:
     """A policy in the world's words."""
+    if rng.random() < IN_OTHER_WORDS:
+        made = replace(made, blocked=in_other_words(rng, made.blocked))
     holds = made.holds(seen)
     about = made.about(seen) if holds else ()
     return Turn("composed", prompts.policy_question(made.policy), yes_no(holds), about, named=made.named)
