@@ -192,6 +192,26 @@ def test_what_is_chosen_points_to_its_name_in_the_request(words: tokens.Vocabula
     assert len(kinds) > 2
 
 
+def test_captions_know_where_they_have_named_something(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
+    """Each thing is named once, and what names it looks at that thing."""
+    batch = rows.sample_rows(np.random.default_rng(5), words, size=(84, 112), pairs=3, count=12)
+    named = 0
+    for row, chunk, kind, mine in turns_of(batch):
+        answering = mine & (batch.targets[chunk] >= 0)
+        assert bool(((batch.tells[chunk] > 0) == answering)[mine].all()) == (kind == "caption")
+        columns = (mine & (batch.tells[chunk] == tokens.HAS_NAMED)).nonzero()[:, 0].tolist()
+        for column in columns:
+            bit = int(batch.about[chunk, column])
+            assert bit.bit_count() == 1
+            thing = windows.KIND_NAMES[int(batch.truth.facts[row, bit.bit_length() - 1, 0])]
+            last = tokenizer.decode([int(batch.ids[chunk, column])]).strip().lower()
+            assert "_" in thing or thing.endswith(last)
+            named += 1
+        if columns:
+            assert len(columns) == int((batch.targets[chunk][answering] == words.full_stop).sum())
+    assert named > 15
+
+
 def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) -> None:
     """All attention on the wanted tokens costs nothing, none of it costs the most."""
     batch = rows.sample_rows(np.random.default_rng(3), words, size=(84, 112), pairs=2, count=12)
@@ -210,6 +230,8 @@ def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) 
             (lessons.TIME_LAYER, spells.float()),
         )
     }
+    telling = (batch.tells > 0)[:, None, :, None]
+    ideal[lessons.NEXT_LAYER] = torch.where(telling, ideal[lessons.ANSWER_LAYER], ideal[lessons.TIME_LAYER])
     length = batch.ids.shape[1]
     chosen = torch.zeros(*batch.ids.shape, length + 1).scatter(2, batch.copied[..., None], 1.0)[..., 1:]
     ideal = {layer: torch.cat([looks, chosen[:, None].expand(-1, 2, -1, -1)], dim=3) for layer, looks in ideal.items()}
@@ -217,10 +239,10 @@ def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) 
     assert 0 <= float(loss) <= 1e-3
     assert all(
         figures[f"ground_{name}"] == pytest.approx(1.0, abs=1e-5)
-        for name in ("names", "again", "answers", "times", "choices")
+        for name in ("names", "again", "answers", "said", "next", "times", "choices")
     )
     loss, figures = lessons.ground_loss({layer: 0 * weights for layer, weights in ideal.items()}, batch, visual)
-    assert float(loss) == pytest.approx(-5 * math.log(1e-5), rel=1e-4)
+    assert float(loss) == pytest.approx(-7 * math.log(1e-5), rel=1e-4)
     assert figures["ground_times"] == 0
 
 

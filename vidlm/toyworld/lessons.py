@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidlm.toyworld.rows import Rows
-from vidlm.toyworld.tokens import NOWHERE
+from vidlm.toyworld.tokens import HAS_NAMED, NOWHERE
 from vidlm.toyworld.windows import CELL_FACTS, FACT_LABELS, PAIRS_MOST, PLACE_NAMES
 
 CELL_SHARE: Final = 0.6
@@ -39,6 +39,8 @@ TIME_LAYER: Final = 3
 """Which layer looks for the time a token of an answer is read off."""
 CHOICE_LAYER: Final = 3
 """Which layer looks for what is chosen among the names in a request: by then they know what is to be known of them."""
+NEXT_LAYER: Final = 3
+"""Which layer looks again for what a caption tells of next: by then the names in it know what they are of."""
 GROUND_HEADS: Final = 2
 """How many of such a layer's attention heads are taught; the others stay free."""
 EMPTY_SHARE: Final = 0.3
@@ -136,11 +138,15 @@ def ground_loss(looks: Mapping[int, Tensor], batch: Rows, visual: Tensor) -> tup
     what is chosen at its name in the request: -log of the attention that lands there. Where a thing is not there they
     look at the first token of all, which says nothing: so "not there" is told from "there" by where one looks.
 
+    Who tells one thing after another has to know which were told. A caption's names look at what they name like those
+    of a request, and what comes next is looked for twice: once more where the names before it know what they are of.
+
     looks: each layer's attention (`reading.States`).  visual: bool `[B, P]`, the visual tokens of prefixes.
     Reading an answer off the right token is easy; finding that token is what a small model learns slowly from answers
     alone.
     """
     device = visual.device
+    tells = batch.tells.to(device)
     about, answering = batch.about.to(device), batch.targets.to(device) >= 0
     when, owner = batch.when.to(device), batch.layout.owner.to(device)
     shown = torch.zeros(visual.shape, dtype=torch.long, device=device)
@@ -152,6 +158,8 @@ def ground_loss(looks: Mapping[int, Tensor], batch: Rows, visual: Tensor) -> tup
         ("names", NAME_LAYER, (about > 0) & ~answering),
         ("again", ANSWER_LAYER, (about > 0) & ~answering),
         ("answers", ANSWER_LAYER, (about > 0) & answering),
+        ("said", NAME_LAYER, tells == HAS_NAMED),
+        ("next", NEXT_LAYER, tells > 0),
         ("times", TIME_LAYER, when > 0),
     ):
         chunks, columns = where.nonzero(as_tuple=True)

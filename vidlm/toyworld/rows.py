@@ -80,6 +80,7 @@ class Rows:
     about: int64 [C, L], the facts each token of a turn should look at, as bits: at the end of a name in a request the
         thing it names, and where an answer is written, what it rests on; `NOWHERE` where that is not there, 0 where
         there is nothing to say.
+    tells: int64 [C, L], where a caption is written `TELLS`, and `HAS_NAMED` at the end of a name in it; 0 elsewhere.
     when: int64 [C, L], where an answer writes the whole seconds of a time, the number in `clock` of the token that
         spells the same; 0 elsewhere.
     copied: int64 [C, L], where an answer chooses among what its request names, the number of the column (from 1) where
@@ -95,6 +96,7 @@ class Rows:
     targets: Tensor
     weights: Tensor
     about: Tensor
+    tells: Tensor
     when: Tensor
     copied: Tensor
     kinds: list[list[str]]
@@ -199,6 +201,7 @@ def _stack(
         targets=joined("targets", -100),
         weights=joined("weights", 0.0, torch.float32),
         about=joined("about", 0),
+        tells=joined("tells", 0),
         when=joined("when", 0),
         copied=padded([_columns([turn.copied for _, turn in chunk]) for _, chunk in chunks], 0),
         kinds=[[turn.kind for turn in turns] for _, turns in windows],

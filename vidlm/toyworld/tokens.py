@@ -99,6 +99,7 @@ class TurnTokens:
     targets: list[int]
     weights: list[float]
     about: list[int]
+    tells: list[int]
     when: list[int]
     copied: list[int]
 
@@ -138,6 +139,7 @@ def tokens_of(words: Vocabulary, turn: Turn, seen: Sequence[Fact], prefix: Prefi
         targets=[-100] * asked + answer,
         weights=[0.0] * asked + [weight] * len(answer),
         about=_named(words, turn, seen, asked) + _rested_on(words, turn, answer, seen),
+        tells=[0] * asked + _told(words, turn, len(answer)),
         when=[0] * asked + _times(words, turn, answer, prefix),
         copied=[0] * asked + _copied(words, turn, len(answer)),
     )
@@ -208,6 +210,21 @@ def _rested_on(words: Vocabulary, turn: Turn, answer: Sequence[int], seen: Seque
         bits.append(bits_of(turn.about[sentence : sentence + 1], seen))
         sentence += token == words.full_stop
     return bits
+
+
+TELLS, HAS_NAMED = 1, 2
+
+
+def _told(words: Vocabulary, turn: Turn, length: int) -> list[int]:
+    """For each of an answer's `length` tokens, whether it tells one thing after another (`TELLS`), and has just named
+    one of them (`HAS_NAMED`); 0 in answers that do not."""
+    if turn.kind != "caption":
+        return [0] * length
+    told, before = [TELLS] * length, ""
+    for fact in turn.about:
+        told[len(words.encode(before + fact.sentence()[: len(fact.subject)]))] = HAS_NAMED
+        before += f"{fact.sentence()} "
+    return told
 
 
 def _times(words: Vocabulary, turn: Turn, answer: Sequence[int], prefix: Prefix) -> list[int]:
