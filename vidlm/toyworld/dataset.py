@@ -83,7 +83,7 @@ def sample_pairs(rng: Rng, *, size: tuple[int, int], count: int, per_scene: int 
     return Pairs(torch.from_numpy(np.stack(pixels)), texts, torch.from_numpy(np.stack(labels)))
 
 
-TURNS_TOKENS: Final = 480
+TURNS_TOKENS: Final = 560
 PAIR_TOKENS: Final = 33
 TOKENS_A_PAIR_COSTS: Final = 90
 """Tokens of a window's turns and of one of its frame pairs, about, and of turns and pairs together by the pair."""
