@@ -57,8 +57,8 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
 }
 """Where a stage departs from `TrainConfig`."""
 AGAIN: Final[dict[int, dict[str, Any]]] = {
-    2: {"rate": 0.15, "seeing": 1.8, "pair_share": 0.6},
-    3: {"rate": 0.1, "seeing": 1.8, "pair_share": 0.4},
+    2: {"rate": 0.3, "seeing": 0.9, "pair_share": 0.5},
+    3: {"rate": 0.15, "seeing": 0.9, "pair_share": 0.3},
 }
 """And where it goes on from a model that has been through it: at higher rates the language model loses within a hundred
 steps what it takes most of a run to learn again; the tower, which gets better all the time, may move faster."""
