@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from vidlm.config import EMBEDDED_MODEL
-from vidlm.toyworld import lessons, losses, rows, student, tokens, windows
+from vidlm.toyworld import courses, lessons, losses, rows, student, tokens, windows
 from vidlm.toyworld.questions import NUMBERS
 from vidlm.toyworld.scene import Actor, Clip, Scene
 from vidlm.toyworld.windows import COLOUR_NAMES, MOTION_NAMES, PLACE_NAMES
@@ -244,6 +245,25 @@ def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) 
     loss, figures = lessons.ground_loss({layer: 0 * weights for layer, weights in ideal.items()}, batch, visual)
     assert float(loss) == pytest.approx(-7 * math.log(1e-5), rel=1e-4)
     assert figures["ground_times"] == 0
+
+
+def test_a_model_that_gets_another_layer_says_what_it_said(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Training goes on from models that had fewer: new layers begin as ones that add nothing."""
+    before = student.new_model(tokenizer, seed=3).eval()
+    before.model.language_model.layers = before.model.language_model.layers[:2]
+    before.config.text_config.num_hidden_layers = 2
+    student.save_model(before, tokenizer, tmp_path)
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_str())
+    course = courses.Tiny(2, tmp_path, 0)
+    grown = course.learner().eval()
+    grown.load_state_dict(course.shipped(tmp_path), strict=False)
+    assert len(grown["model"].model.language_model.layers) == student.LAYERS
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        for weight in before.parameters():
+            weight.copy_(weight.bfloat16())  # as they were saved
+        said, says = before(input_ids=ids), grown["model"](input_ids=ids)
+    assert torch.allclose(said.logits, says.logits, atol=1e-5)
 
 
 def test_cells_name_what_covers_them() -> None:

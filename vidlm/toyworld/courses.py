@@ -95,8 +95,14 @@ class Tiny:
         return {**before, name: words, "model.lm_head.weight": words}
 
     def shipped(self, folder: Path) -> Mapping[str, Tensor]:
-        """The state of a model that was saved there; what only training needs is not part of it."""
-        return {f"model.{name}": weight for name, weight in student.saved_weights(folder).items()}
+        """The state of a model that was saved there; what only training needs is not part of it.
+
+        Layers that it did not have begin as ones that add nothing: the model says what it said with them, too.
+        """
+        kept = {f"model.{name}": weight for name, weight in student.saved_weights(folder).items()}
+        new = {name: weight for name, weight in self.learner().state_dict().items() if name not in kept}
+        adding = (".o_proj.weight", ".down_proj.weight")  # what a layer's two halves add goes through these
+        return kept | {name: torch.zeros_like(weight) for name, weight in new.items() if name.endswith(adding)}
 
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
         source: Any = PairStream(batches.seed, count=batches.size)

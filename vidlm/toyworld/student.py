@@ -36,6 +36,9 @@ SEGMENT_MAX_S: Final = 3.0
 """How much of a video it is best asked about at once: it is small, and a second of something is lost in more."""
 ANSWER_CONFIDENCE: Final = 0.6
 """How sure its answers should be to be given (docs/design/answers.md): up to here wrong abstentions do not rise."""
+LAYERS: Final = 5
+"""Of the language model: the first tells tokens where and when they are, the second and third look for what is named
+and asked about, the fourth for what follows from both, and the last one says it (`lessons.py`)."""
 MROPE: Final = [8, 12, 12]
 ROPE_THETA: Final = 10.0
 """Rotary frequencies fall from axis to axis (time, height, width). At the usual 10,000 a step to the right turns a key
@@ -85,14 +88,14 @@ def token_id(tokenizer: Tokenizer, token: str) -> int:
 
 
 def new_config(tokenizer: Tokenizer) -> Any:
-    """The architecture: about six million weights."""
+    """The architecture: about seven million weights."""
     ids = {token: token_id(tokenizer, token) for token in SPECIAL_TOKENS}
     return Qwen2VLConfig(
         text_config={
             "vocab_size": VOCABULARY,
             "hidden_size": 256,
             "intermediate_size": 768,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": LAYERS,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 32768,
