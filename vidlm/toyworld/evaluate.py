@@ -34,7 +34,7 @@ from vidlm.toyworld.observations import ATTRIBUTES, Observations, abstaining, ta
 from vidlm.toyworld.questions import Question, questions
 from vidlm.toyworld.scene import Clip
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
-from vidlm.toyworld.variants import cropped, shifted, with_held_out, with_words
+from vidlm.toyworld.variants import cropped, shifted, with_held_out, with_words, with_words_beside
 from vidlm.toyworld.world import EVAL_SEEDS, Rng, sample_clip
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form)
         pairs = seen.variants.setdefault(name, [])
         pairs.append((bench.index, float(np.mean(before)), float(np.mean(after))))
     plain = bench.analyze(bench.prepare(with_words(clip, None), form), policies)
-    written = bench.analyze(bench.prepare(with_words(clip, (OVERLAY, 0.5, 0.1)), form), policies)
+    written = bench.analyze(bench.prepare(with_words_beside(clip, OVERLAY), form), policies)
     for one, other in zip(plain, written, strict=False):
         there = facts_between(clip, _drawn(one.frame_times_s, form))
         for policy in {policy for fact in there for policy in fact.policies}:

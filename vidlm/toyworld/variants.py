@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Final
 
 from vidlm.toyworld.composed import HELD_OUT
-from vidlm.toyworld.scene import SHAPES, Clip, Scene
+from vidlm.toyworld.scene import HAZARDS, SHAPES, Clip, Scene
 from vidlm.toyworld.world import Rng
+
+LINES: Final = (0.1, 0.9)
+"""Where words stand: the middle of a line at the top or at the bottom, as a share of the height."""
 
 
 def with_held_out(rng: Rng, clip: Clip) -> Clip:
@@ -26,6 +30,24 @@ def with_held_out(rng: Rng, clip: Clip) -> Clip:
 def with_words(clip: Clip, words: tuple[str, float, float] | None) -> Clip:
     """The clip with these words on every scene, or with none."""
     return dataclasses.replace(clip, scenes=tuple(dataclasses.replace(scene, words=words) for scene in clip.scenes))
+
+
+def with_words_beside(clip: Clip, text: str) -> Clip:
+    """The clip with this text on every scene, at the top or at the bottom, whichever is further from its hazards.
+
+    Words may try to talk a model out of what it sees; what they cover it cannot see.
+    """
+
+    def gap(scene: Scene, y: float) -> float:
+        """How far the nearest hazard's edge ever is from a height, as a share of the frame."""
+        hazards = [actor for actor in scene.actors if actor.kind in HAZARDS]
+        gaps = (abs(at_y - y) - actor.size * max(1.0, actor.grow) / 2 for actor in hazards for _, _, at_y in actor.path)
+        return min(gaps, default=1.0)
+
+    def written(scene: Scene) -> Scene:
+        return dataclasses.replace(scene, words=(text, 0.5, max(LINES, key=lambda y: gap(scene, y))))
+
+    return dataclasses.replace(clip, scenes=tuple(map(written, clip.scenes)))
 
 
 def shifted(clip: Clip, by_s: float) -> Clip:
