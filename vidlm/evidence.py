@@ -18,12 +18,8 @@ RELEVANT: Final = 0.2
 """P(Yes) from which a part may count as showing what a question is about: whatever is read from it can still refuse."""
 BESIDE_BEST: Final = 0.8
 """Share of the best part's P(Yes) from which another part counts beside it."""
-AGREES: Final = 0.5
-"""Overlap (intersection over union) from which an interval that an answer names is taken for a stretch of evidence."""
 TRIES: Final = 3
 """Single stretches of evidence that are asked for the answer, best first, before giving up."""
-NEAR_S: Final = 1.0
-"""How far from evidence a single time may lie that an answer names: parts are about as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +118,10 @@ def evidence_of(run: Sequence[Look], duration_s: float) -> AnswerEvidence:
 
 
 def times_put_right(text: str, evidence: Sequence[AnswerEvidence]) -> str:
-    """An answer that is nothing but times, with those of its evidence where it names others.
+    """An answer, with the times of its evidence where it is nothing but times.
 
     Models write wrong times with confidence; where something is seen was measured. Any other answer is left alone.
     """
-    spans = [Span(one.start_s, one.end_s) for one in evidence]
-    if not spans or not prompts.says_only_times(text):
+    if not evidence or not prompts.says_only_times(text):
         return text
-    named, times = prompts.span_in(text), prompts.times_in(text)
-    if named is not None:
-        agrees = any(named.iou(span) >= AGREES for span in spans)
-    else:
-        agrees = len(times) == 1 and any(span.start_s - NEAR_S <= times[0] <= span.end_s + NEAR_S for span in spans)
-    return text if agrees else prompts.when(spans)
+    return prompts.when([Span(one.start_s, one.end_s) for one in evidence])

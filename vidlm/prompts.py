@@ -126,21 +126,10 @@ def is_abstention(text: str) -> bool:
     return text.strip().lower().rstrip(".") in {"", "not shown", "it is not shown", "unanswerable"}
 
 
-def times_in(text: str) -> list[float]:
-    """The times an answer names ("from 2.0s to 4.5s" -> [2.0, 4.5]), in seconds, in order of appearance."""
-    return [float(number) for number in _TIME.findall(text)]
-
-
 def says_only_times(text: str) -> bool:
     """Whether an answer names times and nothing else: "From 2.0s to 4.5s." or "At 3.0s"."""
     rest, times = _TIME.subn(" ", text.lower())
     return times > 0 and set(re.findall(r"\w+", rest)) <= _BETWEEN_TIMES
-
-
-def span_in(text: str) -> Span | None:
-    """The interval an answer names, or None where it names no two times in order."""
-    times = times_in(text)
-    return Span(times[0], times[1]) if len(times) == 2 and times[0] <= times[1] else None
 
 
 def when(spans: Sequence[Span]) -> str:

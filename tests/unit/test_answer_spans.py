@@ -147,34 +147,37 @@ EVIDENCE = (AnswerEvidence(2.0, 4.5, 0.9), AnswerEvidence(8.0, 9.0, 0.8))
 @pytest.mark.parametrize(
     "text",
     [
-        "From 2.0s to 4.0s.",
-        "It is shown from 8.0s to 9.0s.",
-        "At 5.0s.",
-        "at 7.5 s",
         "The dog comes in at 70.0s.",
         "Two.",
         "",
         "From here to there.",
     ],
 )
-def test_words_that_agree_with_their_evidence_or_say_more_than_times_stay(text: str) -> None:
+def test_words_that_say_more_than_times_stay(text: str) -> None:
     assert times_put_right(text, EVIDENCE) == text
 
 
-@pytest.mark.parametrize("text", ["From 90.0s to 18.0s.", "From 2.0s to 90.0s.", "at 11.0s", "Between 0.0s and 0.0s"])
-def test_times_that_no_evidence_shows_are_put_right(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "From 90.0s to 18.0s.",
+        "From 2.0s to 4.0s.",
+        "It is shown from 8.0s to 9.0s.",
+        "At 4.5s.",
+        "at 11 s",
+        "Between 0.0s and 0.0s",
+    ],
+)
+def test_times_are_those_of_the_evidence(text: str) -> None:
+    """Also where they are near: a moment inside may be the wrong end of what was asked about."""
     assert times_put_right(text, EVIDENCE) == "From 2.0s to 4.5s and from 8.0s to 9.0s."
     assert times_put_right(text, EVIDENCE[:1]) == "From 2.0s to 4.5s."
     assert times_put_right(text, ()) == text
 
 
 @given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 80), st.integers(0, 80))
-def test_what_was_put_right_agrees(start: int, length: int, first: int, last: int) -> None:
+def test_what_was_put_right_stays(start: int, length: int, first: int, last: int) -> None:
     evidence = [AnswerEvidence(start / 2, (start + length) / 2, 0.9)]
-    said = f"From {first / 2:.1f}s to {last / 2:.1f}s."
-    once = times_put_right(said, evidence)
-    shared = min(last, start + length) - max(first, start)
-    union = max(last, start + length) - min(first, start)
-    agrees = first <= last and 2 * shared >= union
-    assert once == (said if agrees else f"From {start / 2:.1f}s to {(start + length) / 2:.1f}s.")
+    once = times_put_right(f"From {first / 2:.1f}s to {last / 2:.1f}s.", evidence)
+    assert once == f"From {start / 2:.1f}s to {(start + length) / 2:.1f}s."
     assert times_put_right(once, evidence) == once

@@ -15,6 +15,11 @@ def clip_of(*actors: Actor, duration_s: float = 6.0) -> Clip:
     return Clip(duration_s, (scene,), 0.0, 0, (1.0, 1.0), 0.0)
 
 
+def times_in(text: str) -> list[float]:
+    """The times an answer names, in seconds."""
+    return [float(number) for number in re.findall(r"(\d+\.\d)s", text)]
+
+
 RED_CIRCLE = Actor("circle", "red", 0.3, 1.0, 3.0, ((1.0, 0.2, 0.5), (3.0, 0.8, 0.5)))
 KNIFE = Actor("knife", None, 0.5, 0.0, 6.0, ((0.0, 0.5, 0.2),))
 
@@ -111,7 +116,7 @@ def test_questions_have_one_answer_and_it_is_true(seed: int) -> None:
             counted = [fact for fact in seen if questions.plural(fact.kind) in words]
             assert questions.NUMBERS[len(counted)] == question.answer.rstrip(".")
         if question.kind == "when":
-            start_s, end_s = prompts.times_in(question.answer)
+            start_s, end_s = times_in(question.answer)
             assert any((fact.start_s, fact.end_s) == (start_s, end_s) for fact in named)
 
 
@@ -146,7 +151,7 @@ def test_a_follow_up_is_about_what_the_first_question_was(seed: int) -> None:
         assert "it" in re.findall(r"[a-z]+", then.text)
         (fact,) = then.about
         said = then.answer.rstrip(".").lower()
-        assert said in {fact.colour, fact.motion, truth.at_place(fact.place)} or prompts.times_in(then.answer) == [
+        assert said in {fact.colour, fact.motion, truth.at_place(fact.place)} or times_in(then.answer) == [
             fact.start_s,
             fact.end_s,
         ]
