@@ -37,7 +37,7 @@ from vidlm.moderation.known import carried_over, weighed
 from vidlm.moderation.policies import PolicySet
 from vidlm.preparation import Prepared
 from vidlm.provenance import provenance, unseen_provenance
-from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions
+from vidlm.summary import evenly, group_chapters, pick_highlights, summary_captions, told_once
 from vidlm.video.sampling import Window
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _segment(prepared: Prepared, done: _UnderWay, policies: PolicySet) -> Segmen
         start_s=window.start_s,
         end_s=window.end_s,
         frame_times_s=prepared.frame_times_s[window.first_frame : window.last_frame],
-        caption=one_line(done.caption.result().text),
+        caption=told_once(one_line(done.caption.result().text)),
         scores={policy.id: score for policy, score in scores},
     )
 
@@ -194,7 +194,7 @@ def summarize(segments: Sequence[Segment], shots: Sequence[Span], flags: Sequenc
         request = prompts.title_request(evenly(captions, TITLE_CAPTIONS)) if captions else None
         titles.append(write(request, TITLE_TOKENS) if request else None)
     return Summary(
-        text=one_line(text.result().text) if text else "",
+        text=told_once(one_line(text.result().text)) if text else "",
         chapters=tuple(
             Chapter(group[0].start_s, group[-1].end_s, _title(title, number))
             for number, (group, title) in enumerate(zip(groups, titles, strict=True), start=1)

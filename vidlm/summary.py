@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 
 _SAME_SUBJECT: Final = 0.3  # captions that share less than this part of their words are about something else
 _SAME_TIME_S: Final = 0.002
+_SENTENCE: Final = re.compile(r".+?(?:[.!?]+(?=\s|$)|[。！？]+|$)\s*", re.DOTALL)
+_ABBREVIATION: Final = re.compile(r"\S+\.")  # of one word: the "Dr." of a name that comes again
 
 
 def group_chapters(segments: Sequence[Segment], shots: Sequence[Span]) -> list[list[Segment]]:
@@ -86,6 +88,18 @@ def summary_captions(segments: Sequence[Segment]) -> list[tuple[float, str]]:
         if segment.caption and (not told or told[-1][1] != segment.caption):
             told.append((segment.start_s, segment.caption))
     return evenly(told, MAX_SUMMARY_CAPTIONS)
+
+
+def told_once(text: str) -> str:
+    """The text without sentences that it has said before, word for word: small models repeat some, large ones loop."""
+    told: set[str] = set()
+    kept = []
+    for sentence in _SENTENCE.findall(text):
+        said = sentence.strip()
+        if said not in told or _ABBREVIATION.fullmatch(said):
+            kept.append(sentence)
+        told.add(said)
+    return "".join(kept).strip()
 
 
 def evenly(items: Sequence[_T], most: int) -> list[_T]:

@@ -12,6 +12,7 @@ from vidlm.summary import (
     group_chapters,
     pick_highlights,
     summary_captions,
+    told_once,
 )
 
 
@@ -87,3 +88,22 @@ def test_a_summary_is_made_from_few_captions_without_repeats() -> None:
     many = summary_captions(segments_of([2.0] * 500))
     assert len(many) == MAX_SUMMARY_CAPTIONS
     assert (many[0][0], many[-1][0]) == (0.0, 998.0)
+
+
+def test_a_sentence_that_comes_again_is_told_once() -> None:
+    assert told_once("A dog runs. A red car moves. A dog runs.") == "A dog runs. A red car moves."
+    assert told_once("Someone waits. " * 40 + "Someone wai") == "Someone waits. Someone wai"
+    assert told_once("一只狗在跑。有人走过。一只狗在跑。") == "一只狗在跑。有人走过。"
+
+
+def test_what_only_looks_like_a_repeat_stays() -> None:
+    for text in ("", "Dr. Lee sits. Dr. Lee stands up.", "It is 3.5 m wide, and 3.5 m long", "Is it? It is!"):
+        assert told_once(text) == text
+
+
+@given(st.text(alphabet="ab .!?\n。", max_size=30))
+def test_telling_once_only_takes_away_and_is_done_at_once(text: str) -> None:
+    once = told_once(text)
+    assert told_once(once) == once
+    rest = iter(text)
+    assert all(letter in rest for letter in once)
