@@ -15,6 +15,8 @@ from vidlm.config import EMBEDDED_MODEL
 from vidlm.toyworld import courses, lessons, losses, rows, student, tokens, windows
 from vidlm.toyworld.questions import NUMBERS
 from vidlm.toyworld.scene import Actor, Clip, Scene
+from vidlm.toyworld.tasks import Turn
+from vidlm.toyworld.truth import Fact
 from vidlm.toyworld.windows import COLOUR_NAMES, MOTION_NAMES, PLACE_NAMES
 
 
@@ -191,6 +193,27 @@ def test_what_is_chosen_points_to_its_name_in_the_request(words: tokens.Vocabula
             kinds.add(kind)
     assert {"order", "choice"} <= kinds
     assert len(kinds) > 2
+
+
+def test_only_words_of_a_request_name_things(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
+    """Not the markup around it, which has a "star" in its "<|im_start|>"; whatever its letters' size and number."""
+    star, tree = (
+        Fact(kind, colour, "still", "left", 0.0, 2.0, 0.2) for kind, colour in (("star", "orange"), ("tree", "green"))
+    )
+    prefix = tokens.prefix_of(words, [0.0], (84, 112))
+    for request, ends in (
+        ("What moves right?", ""),
+        ("Which way does the star move?", "star"),
+        ("Is there anything starry beside the orange star?", "orange star"),
+        ("Stars: how many of them are there?", "Stars"),
+    ):
+        turn = Turn("what", request, "Something.", named=(star,))
+        found = tokens.tokens_of(words, turn, [tree, star], prefix)
+        asked = len(words.encode(turn.text)) - 1
+        named = [place for place in range(asked) if found.about[place]]
+        assert tokenizer.decode(found.ids[: named[0] + 1] if named else []).endswith(ends)
+        assert len(named) == (ends != "")
+        assert all(found.about[place] == 2 for place in named)
 
 
 def test_captions_know_where_they_have_named_something(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:

@@ -1,4 +1,4 @@
-"""How weights are moved: by which optimizer each of them, and how fast at which time."""
+"""How weights are moved: by which optimizer each of them, and how fast at which time, and their running average."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def schedule(step: int, progress: float, warmup_steps: int) -> float:
     """Linear warm-up, then a cosine to a fiftieth, of the learning rate at `progress` in [0, 1]."""
     cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
     return min(1.0, (step + 1) / warmup_steps) * cosine
+
+
+@torch.no_grad()
+def follow(average: dict[str, Tensor], values: dict[str, Tensor], share: float) -> None:
+    """Move an average by `share` of the way to the values, in place; a tensor with two names (tied) only once."""
+    moved: set[int] = set()
+    for name, value in values.items():
+        if average[name].data_ptr() not in moved:
+            average[name].lerp_(value, share)
+            moved.add(average[name].data_ptr())
 
 
 def optimizers_of(

@@ -162,16 +162,19 @@ def _named(words: Vocabulary, turn: Turn, seen: Sequence[Fact], length: int) -> 
 
 def _called(fact: Fact, text: str) -> str:
     """What a text calls a thing: by its name with the colour, or by its noun alone."""
-    return fact.name if fact.name in text else fact.noun
+    return fact.name if _end_of(fact.name, text) else fact.noun
 
 
 def _last_token(words: Vocabulary, text: str, name: str) -> int:
     """The number, from 1, of the token that ends a name in a text; 0 where it is not in there."""
-    end = text.find(name) + len(name)
-    if end < len(name):
-        return 0
-    end += len(text[end:]) - len(text[end:].lstrip("es"))  # a plural's ending belongs to its noun
-    return len(words.encode(text[:end]))
+    return len(words.encode(text[: _end_of(name, text)]))
+
+
+def _end_of(name: str, text: str) -> int:
+    """Where a name first ends in a text, its plural's ending included; 0 where it is not in there. Only as a word of
+    its own: "<|im_start|>" names no star."""
+    found = re.search(rf"(?<!\w){re.escape(name)}(?:e?s)?(?!\w)", text, re.IGNORECASE)
+    return found.end() if found else 0
 
 
 def _copied(words: Vocabulary, turn: Turn, length: int) -> list[int]:

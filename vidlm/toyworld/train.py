@@ -36,7 +36,7 @@ from torch import nn
 from vidlm.errors import InputError
 from vidlm.toyworld.courses import Batches, Tiny, course_of
 from vidlm.toyworld.curve import draw_curve
-from vidlm.toyworld.descent import optimizers_of, schedule
+from vidlm.toyworld.descent import follow, optimizers_of, schedule
 from vidlm.toyworld.parallel import Descend, Lanes
 
 SAVE_EVERY_S: Final = 60.0
@@ -153,9 +153,7 @@ class Run:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))  # a young average forgets quickly
-        with torch.no_grad():
-            for name, value in self.learner.state_dict().items():
-                self.average[name].lerp_(value, 1 - keep)
+        follow(self.average, self.learner.state_dict(), 1 - keep)
         self.step += 1
 
     def save(self) -> None:
