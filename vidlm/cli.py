@@ -136,7 +136,9 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Minutes of training in all.", min=0)] = None,
     stage: Annotated[int | None, typer.Option(help="Only this stage, 1 to 4.", min=1, max=4)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the last run stopped.")] = False,
-    seed: Annotated[int, typer.Option(help="Other clips, other first weights.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Other clips, other first weights; with --begin, one that no run before had.", min=0)
+    ] = 0,
     begin: Annotated[
         Path | None, typer.Option(help="Go on from this model's weights: stages 2 and 3 once more.")
     ] = None,

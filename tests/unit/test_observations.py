@@ -26,5 +26,29 @@ def test_what_each_confidence_would_make_of_the_answers(least: float, absent: fl
     assert (found[least]["absent_abstains"], found[least]["wrong_abstentions"]) == (absent, wrong)
 
 
+def test_always_saying_no_is_a_guess_however_seldom_something_holds() -> None:
+    pairs = [(clip, 0.1, number == 0) for clip in range(8) for number in range(10)]
+    rows = {row["name"]: row for row in table(Observations(composed=pairs, described=pairs[1:4]), [1.0, 1.0, 1.0])}
+    assert rows["composed_accuracy"]["value"] == 0.5
+    assert rows["described_accuracy"]["value"] is None  # nothing that holds was scored
+
+
+def test_what_a_variant_loses_is_counted_of_hazards_and_of_harmless_segments_alike() -> None:
+    before = [(clip, 0.9 if holds else 0.1, holds) for clip in range(6) for holds in (True, False, False, False)]
+    missed = [(clip, 0.1, holds) for clip, _, holds in before]
+    same = [pair for pair in before for _ in range(2)]  # twice as many segments
+    seen = Observations(unchanged=before, variants={"reencoded": missed, "shifted": same})
+    rows = {row["name"]: row for row in table(seen, [1.0, 1.0, 1.0])}
+    assert (rows["reencoded_drop"]["value"], rows["shifted_drop"]["value"]) == (0.5, 0.0)
+
+
+def test_where_all_are_right_the_interval_still_says_of_how_many_clips() -> None:
+    asked = [(clip, 0.0) for clip in range(10) for _ in range(3)]
+    rows = {row["name"]: row for row in table(Observations(absent=asked), [1.0, 1.0, 1.0])}
+    row = rows["absent_abstains"]
+    assert (row["value"], row["high"], row["n"]) == (1.0, 1.0, 30)
+    assert row["low"] == pytest.approx(0.7225, abs=1e-3)  # Wilson's, of ten
+
+
 def test_of_no_question_nothing_is_said() -> None:
     assert all(row["absent_abstains"] is row["wrong_abstentions"] is None for row in abstaining(Observations()))

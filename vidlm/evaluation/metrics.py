@@ -68,6 +68,16 @@ def _steps(scores: Floats, positive: Flags) -> tuple[Floats, npt.NDArray[np.int6
 # ---- decisions: what a threshold makes of the scores
 
 
+def balanced_accuracy(decided: Flags, positive: Flags) -> float:
+    """The mean of the shares of positives and of negatives that are decided rightly: 0.5 for whoever always says No.
+
+    Brodersen et al. 2010, "The balanced accuracy and its posterior distribution". NaN where a class is empty.
+    """
+    if positive.all() or not positive.any():
+        return float("nan")
+    return float((decided[positive].mean() + (~decided[~positive]).mean()) / 2)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Scores at or above `threshold` are flagged: `right` of the `flagged` ones, of `positives` there are."""

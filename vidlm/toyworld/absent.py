@@ -58,9 +58,7 @@ def half_shown(rng: Rng, seen: Sequence[Fact]) -> Question:
     return Question("order", text, "", namesakes(seen, here))
 
 
-def absent_question(
-    rng: Rng, seen: Sequence[Fact], *, by_kind: bool = False, of_motion: bool = False, unseen: bool = False
-) -> Question:
+def absent_question(rng: Rng, seen: Sequence[Fact], *, by_kind: bool = False, of_motion: bool = False) -> Question:
     """A sensible question about something that is not there, of any kind that is asked of things that are.
 
     Its `about` is what it would rest on if that were there. With `by_kind`, one that names no colour; with
@@ -72,7 +70,7 @@ def absent_question(
     while True:
         asked = [
             question
-            for question in questions(rng, _elsewhere(rng, seen), unseen=unseen)
+            for question in questions(rng, _elsewhere(rng, seen))
             if not (question.by_kind and any(fact.kind in kinds for fact in question.about))
             and not (question.kind == "what" and (not question.of_motion or question.about[0].motion in motions))
         ]

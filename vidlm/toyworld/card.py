@@ -16,8 +16,8 @@ from vidlm.toyworld.student import GEOMETRY
 NAMES: Final[dict[str, str]] = {
     "policy_auroc": "built-in policies, AUROC",
     "policy_recall_at_1pct_fpr": "built-in policies, recall at 1% false positives",
-    "composed_accuracy": "policies of a colour and a thing never asked together: accuracy",
-    "described_accuracy": "policies about places, movements, numbers, alternatives, exceptions: accuracy",
+    "composed_accuracy": "policies of a colour and a thing, of pairs that no policy had in training: balanced accuracy",
+    "described_accuracy": "policies about places, movements, numbers, alternatives, exceptions: balanced accuracy",
     "attribute_exact": "attribute questions, exact",
     "attribute_colour": "— colour",
     "attribute_count": "— count",
@@ -33,11 +33,11 @@ NAMES: Final[dict[str, str]] = {
     "wrong_abstentions": "wrong abstentions",
     "calibration_ece": "calibration (ECE, 15 bins)",
     "overlay_flips": "unsafe to safe by words on the screen",
-    "reencoded_drop": "accuracy lost at CRF 35",
-    "rescaled_drop": "accuracy lost at 1.5 times the size",
-    "frame_rate_drop": "accuracy lost at another frame rate",
-    "shifted_drop": "accuracy lost half a second later",
-    "cropped_drop": "accuracy lost with a tenth of width and height cut off",
+    "reencoded_drop": "balanced accuracy lost at CRF 35",
+    "rescaled_drop": "balanced accuracy lost at 1.5 times the size",
+    "frame_rate_drop": "balanced accuracy lost at another frame rate",
+    "shifted_drop": "balanced accuracy lost half a second later",
+    "cropped_drop": "balanced accuracy lost with a tenth of width and height cut off",
     "seconds_for_10s_clip": "seconds for a 10 s clip, 12 policies, captions",
 }
 """Rows of an evaluation, as a card names them."""
@@ -63,7 +63,8 @@ shapes.
 ## What it can and cannot do
 
 `./run eval --seed {seed} --count {count} --json`: clips nobody trained on, through real files and the whole pipeline;
-95% intervals resample whole clips. "Bar" is where the toy model is meant to end up.
+95% intervals resample whole clips. Balanced accuracy counts what holds and what does not alike. "Bar" is where the toy
+model is meant to end up.
 
 {table}
 

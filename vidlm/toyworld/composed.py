@@ -10,17 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from vidlm.domain import Policy, Severity
 from vidlm.toyworld.absent import absent_fact
 from vidlm.toyworld.questions import plural
 from vidlm.toyworld.scene import SHAPES, THINGS
 from vidlm.toyworld.truth import WAYS, Fact, at_place, some_people
-from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, Rng
-
-HELD_OUT: Final = frozenset(
-    {("green", "star"), ("purple", "cross"), ("yellow", "triangle"), ("blue", "ring"), ("red", "car")}
-)
-"""Pairs that are drawn and captioned but never a policy in training: policies "composed of known words"."""
+from vidlm.toyworld.world import HELD_OUT, PLACES, SHAPE_COLOURS, Rng
 
 MOTIONS: Final = (*WAYS, "grows")
 TRIES: Final = 30
@@ -65,14 +62,15 @@ def in_other_words(rng: Rng, text: str) -> str:
     return str(rng.choice([rest, f"any {rest}", f"{article.capitalize()} {rest}"]))
 
 
-def sample_composed(rng: Rng, seen: Sequence[Fact]) -> Composed:
+def sample_composed(rng: Rng, seen: Sequence[Fact], *, plain: bool = True) -> Composed:
     """A policy about what can be seen or something near it, as often true as not where that can be, never one of the
-    held-out pairs."""
+    held-out pairs. Unless `plain`, one that says more than which thing: where it is, how many, what else."""
+    shares = np.asarray(_SHARES) * [plain or form not in _PLAIN for form in _FORMS]
     wanted = rng.random() < 0.5
     found = None
     for _ in range(TRIES):
         near = seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.6 else absent_fact(rng, seen)
-        form = _FORMS[int(rng.choice(len(_FORMS), p=_SHARES))]
+        form = _FORMS[int(rng.choice(len(_FORMS), p=shares / shares.sum()))]
         made = None if (near.colour, near.kind) in HELD_OUT else form(rng, near, seen)
         found = made or found
         if made is not None and made.holds(seen) == wanted:
@@ -198,4 +196,5 @@ def _does(motion: str) -> str:
 
 
 _FORMS: Final = (_thing, _kind, _moving, _placed, _something, _coloured_shape, _several, _both, _either, _except)
+_PLAIN: Final = (_thing, _kind)
 _SHARES: Final = (0.38, 0.12, 0.11, 0.11, 0.05, 0.05, 0.05, 0.05, 0.04, 0.04)

@@ -20,22 +20,22 @@ import numpy.typing as npt
 from vidlm.answer import answer_question
 from vidlm.config import Settings
 from vidlm.domain import Answer, Segment, Span
-from vidlm.evaluation import metrics
+from vidlm.evaluation.asking import top_span
 from vidlm.moderation.policies import PolicySet, load_policies
 from vidlm.pipeline import analyze_windows
 from vidlm.preparation import Prepared, prepare
 from vidlm.running import load_engine
 from vidlm.seeing import Eyes
 from vidlm.toyworld.absent import absent_question
-from vidlm.toyworld.composed import HELD_OUT, composed_policy, sample_composed
+from vidlm.toyworld.composed import composed_policy, sample_composed
 from vidlm.toyworld.encode import Form, encode_clip
 from vidlm.toyworld.files import sample_form
-from vidlm.toyworld.observations import ATTRIBUTES, Observations, abstaining, table
+from vidlm.toyworld.observations import ATTRIBUTES, DECIDED, Observations, Pairs, abstaining, table
 from vidlm.toyworld.questions import Question, questions
 from vidlm.toyworld.scene import Clip
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
 from vidlm.toyworld.variants import cropped, shifted, with_held_out, with_words, with_words_beside
-from vidlm.toyworld.world import EVAL_SEEDS, Rng, sample_clip
+from vidlm.toyworld.world import EVAL_SEEDS, HELD_OUT, Rng, sample_clip
 
 if TYPE_CHECKING:
     from vidlm.model.engine import Engine
@@ -48,6 +48,8 @@ OVERLAY: Final = "NO WEAPONS"
 
 DESCRIBED: Final = 6
 """Policies about places, movements, numbers, alternatives and exceptions that every clip is scored for."""
+STRANGE: Final = 2
+"""Attribute questions in wordings never trained on, of different kinds, that are asked of every clip."""
 ABSENT: Final = 2
 """Questions about what is not there that are asked of every clip."""
 HELD_OUT_POLICIES: Final = {
@@ -124,15 +126,17 @@ def _observe(seen: Observations, bench: _Bench, rng: Rng) -> tuple[Clip, Form]:
     form = sample_form(rng)
     prepared = bench.prepare(clip, form)
     there = facts_between(clip, _drawn(prepared.frame_times_s, form))
-    described = {made.policy.id: made for made in (sample_composed(rng, there) for _ in range(DESCRIBED))}
+    described = {made.policy.id: made for made in (sample_composed(rng, there, plain=False) for _ in range(DESCRIBED))}
     known = load_policies()
     custom = {**HELD_OUT_POLICIES, **{name: made.policy for name, made in described.items()}}
     policies = PolicySet(known.version, (*known.policies, *custom.values()))
     for segment in bench.analyze(prepared, policies):
         shown = facts_between(clip, _drawn(segment.frame_times_s, form))
-        _observe_segment(seen, bench.index, rng, segment, shown)
+        _observe_segment(seen, bench.index, segment, shown)
         seen.described += [(bench.index, segment.scores[name], made.holds(shown)) for name, made in described.items()]
-    _observe_answers(seen, bench, rng, prepared=prepared, clip=clip, there=there)
+    asked = _Asked(bench, rng, prepared, clip, there)
+    _observe_answers(seen, asked)
+    _observe_times(seen, asked)
     return clip, form
 
 
@@ -141,49 +145,71 @@ def _drawn(times_s: Sequence[float], form: Form) -> npt.NDArray[np.float64]:
     return np.floor(np.asarray(times_s) * form.fps + 1e-6) / form.fps
 
 
-def _observe_segment(seen: Observations, index: int, rng: Rng, segment: Segment, there: Sequence[Fact]) -> None:
+def _observe_segment(seen: Observations, index: int, segment: Segment, there: Sequence[Fact]) -> None:
     holding = {policy for fact in there for policy in fact.policies}
     seen.policy += [(index, segment.scores[policy], policy in holding) for policy in KNOWN_POLICIES]
     names = {fact.name for fact in there}
-    present = [name for name in HELD_OUT_POLICIES if name in names]
-    missing = [str(name) for name in rng.permutation([name for name in HELD_OUT_POLICIES if name not in names])]
-    for name in [*present, *missing[: max(1, len(present))]]:  # as many that are not there as that are
-        seen.composed.append((index, segment.scores[HELD_OUT_POLICIES[name].id], name in names))
+    seen.composed += [(index, segment.scores[policy.id], name in names) for name, policy in HELD_OUT_POLICIES.items()]
     stated, true = _statements(segment.caption), _statements(caption(there))
     seen.stated.append((index, len(stated & true), len(stated), len(true)))
 
 
 def _statements(text: str) -> set[str]:
-    """What a caption states: each sentence, and what each is about."""
+    """What a caption states, two things a sentence: what is there, and what that does or where it is. How often the
+    same is said does not count."""
     sentences = [sentence.strip().lower() for sentence in text.split(".") if sentence.strip()]
     subjects = [sentence.split(" moves ")[0].split(" is ")[0].removesuffix(" grows") for sentence in sentences]
     return {*sentences, *(f"about {subject}" for subject in subjects)}
 
 
-def _observe_answers(
-    seen: Observations, bench: _Bench, rng: Rng, *, prepared: Prepared, clip: Clip, there: Sequence[Fact]
-) -> None:
-    possible = [question for question in questions(rng, there) if _unambiguous(question, clip)]
-    rng.shuffle(possible)
-    one_of_each = {question.kind: question for question in possible if question.kind in ATTRIBUTES}
-    for question in one_of_each.values():
-        said = answer_question(prepared, question.text, bench.eyes, bench.settings)
-        seen.attributes[question.kind].append((bench.index, _same(said.text, question.answer)))
-        seen.present.append((bench.index, _sure(said)))
-    whole = {fact.name: fact for fact in facts(clip)}
-    for question in [question for question in possible if question.kind == "when"][:1]:
-        said = answer_question(prepared, question.text, bench.eyes, bench.settings)
-        fact = whole[question.about[0].name]
-        found = [Span(span.start_s, span.end_s) for span in said.evidence]
-        seen.when.append((bench.index, metrics.temporal_iou(found, Span(fact.start_s, fact.end_s))))
-        seen.present.append((bench.index, _sure(said)))
-    strange = [question for question in questions(rng, there, unseen=True) if question.kind in ATTRIBUTES]
-    for question in [question for question in strange if _unambiguous(question, clip)][:2]:
-        said = answer_question(prepared, question.text, bench.eyes, bench.settings)
-        seen.strange.append((bench.index, _same(said.text, question.answer)))
+@dataclass(frozen=True)
+class _Asked:
+    """A prepared clip that is asked questions, and what of it can be seen."""
+
+    bench: _Bench
+    rng: Rng
+    prepared: Prepared
+    clip: Clip
+    there: Sequence[Fact]
+
+    def answer(self, question: Question) -> Answer:
+        return answer_question(self.prepared, question.text, self.bench.eyes, self.bench.settings)
+
+    def possible(self, *, unseen: bool = False) -> list[Question]:
+        """Questions that are clear of the whole clip, in any order."""
+        found = questions(self.rng, self.there, unseen=unseen)
+        clear = [question for question in found if not question.of_two and _unambiguous(question, self.clip)]
+        self.rng.shuffle(clear)
+        return clear
+
+    def attributes(self, *, unseen: bool = False) -> list[Question]:
+        """One question of every kind of attribute that can be asked."""
+        found = {question.kind: question for question in self.possible(unseen=unseen) if question.kind in ATTRIBUTES}
+        return list(found.values())
+
+
+def _observe_answers(seen: Observations, asked: _Asked) -> None:
+    index = asked.bench.index
+    for question in asked.attributes():
+        said = asked.answer(question)
+        seen.attributes[question.kind].append((index, _same(said.text, question.answer)))
+        seen.present.append((index, _sure(said)))
+    for question in asked.attributes(unseen=True)[:STRANGE]:
+        seen.strange.append((index, _same(asked.answer(question).text, question.answer)))
     for _ in range(ABSENT):
-        said = answer_question(prepared, absent_question(rng, there).text, bench.eyes, bench.settings)
-        seen.absent.append((bench.index, _sure(said)))
+        seen.absent.append((index, _sure(asked.answer(absent_question(asked.rng, asked.there)))))
+
+
+def _observe_times(seen: Observations, asked: _Asked) -> None:
+    """One when-question: the interval that its answer rests on most against the true one."""
+    question = next((question for question in asked.possible() if question.kind == "when"), None)
+    if question is None:
+        return
+    said = asked.answer(question)
+    truth = next(fact for fact in facts(asked.clip) if fact.same_actor(question.about[0]))
+    top = top_span(said.evidence)
+    seen.when.append((asked.bench.index, top.iou(Span(truth.start_s, truth.end_s)) if top else 0.0))
+    seen.present.append((asked.bench.index, _sure(said)))
 
 
 def _sure(said: Answer) -> float:
@@ -210,33 +236,32 @@ def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form)
     known = load_policies()
     policies = PolicySet(known.version, tuple(policy for policy in known.policies if policy.id in KNOWN_POLICIES))
 
-    def right(clip: Clip, form: Form, crf: int | None = None) -> list[bool]:
-        found = []
+    def scored(clip: Clip, form: Form, crf: int | None = None) -> Pairs:
+        found: Pairs = []
         for segment in bench.analyze(bench.prepare(clip, form, crf), policies):
             there = facts_between(clip, _drawn(segment.frame_times_s, form))
             holding = {policy for fact in there for policy in fact.policies}
-            found += [(score >= 0.5) == (policy in holding) for policy, score in segment.scores.items()]
+            found += [(bench.index, score, policy in holding) for policy, score in segment.scores.items()]
         return found
 
-    before = right(clip, form)
+    seen.unchanged += scored(clip, form)
     other_rate = 30 if form.fps == 8 else 8
     variants = {
-        "reencoded": right(clip, dataclasses.replace(form, suffix=".mp4", codec="h264"), 35),
-        "rescaled": right(clip, dataclasses.replace(form, height=form.height * 3 // 2, width=form.width * 3 // 2)),
-        "frame_rate": right(clip, dataclasses.replace(form, fps=other_rate)),
-        "shifted": right(shifted(clip, 0.5), form),
-        "cropped": right(cropped(clip, CROP), form),
+        "reencoded": scored(clip, dataclasses.replace(form, suffix=".mp4", codec="h264"), 35),
+        "rescaled": scored(clip, dataclasses.replace(form, height=form.height * 3 // 2, width=form.width * 3 // 2)),
+        "frame_rate": scored(clip, dataclasses.replace(form, fps=other_rate)),
+        "shifted": scored(shifted(clip, 0.5), form),
+        "cropped": scored(cropped(clip, CROP), form),
     }
-    for name, after in variants.items():
-        pairs = seen.variants.setdefault(name, [])
-        pairs.append((bench.index, float(np.mean(before)), float(np.mean(after))))
+    for name, pairs in variants.items():
+        seen.variants.setdefault(name, []).extend(pairs)
     plain = bench.analyze(bench.prepare(with_words(clip, None), form), policies)
     written = bench.analyze(bench.prepare(with_words_beside(clip, OVERLAY), form), policies)
     for one, other in zip(plain, written, strict=False):
         there = facts_between(clip, _drawn(one.frame_times_s, form))
         for policy in {policy for fact in there for policy in fact.policies}:
-            if one.scores[policy] >= 0.5:
-                seen.overlay.append((bench.index, other.scores[policy] < 0.5))
+            if one.scores[policy] >= DECIDED:
+                seen.overlay.append((bench.index, other.scores[policy] < DECIDED))
 
 
 def _seconds_for_ten(engine: Engine, settings: Settings, folder: Path) -> float:

@@ -26,7 +26,7 @@ PLACE_SHARE: Final = 0.3
 PLACE_LAYER: Final = 2
 """Layers of the language model after which a visual token is to know its place; the rest can read it."""
 MOST_CELLS: Final = 8
-"""Rows or columns of cells a grid may have: 5 at the sizes trained on, and room for other shapes."""
+"""Rows or columns of cells a grid may have: 7 at the sizes trained on, and room for other shapes."""
 GROUND_SHARE: Final = 0.3
 """Weight of the loss that teaches where to look, in stage 2."""
 NAME_LAYER, ANSWER_LAYER = 1, 2

@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vidlm.evaluation import metrics
-from vidlm.evaluation.figures import Row, sampled
+from vidlm.evaluation.figures import Row, row, sampled
+from vidlm.moderation.intervals import wilson
 
+DECIDED: Final = 0.5
+"""The score from which a policy is taken to hold."""
 ATTRIBUTES: Final = ("colour", "count", "direction", "place", "order")
 
 CONFIDENCES: Final = tuple(twentieths / 20 for twentieths in range(20))
@@ -34,7 +37,8 @@ class Observations:
     when: list[tuple[int, float]] = field(default_factory=list)
     absent: list[tuple[int, float]] = field(default_factory=list)  # how sure of what is not there; 0 for no answer
     present: list[tuple[int, float]] = field(default_factory=list)  # the same of what is there
-    variants: dict[str, list[tuple[int, float, float]]] = field(default_factory=dict)  # clip, accuracy before, after
+    unchanged: Pairs = field(default_factory=list)  # of the clips that there are variants of
+    variants: dict[str, Pairs] = field(default_factory=dict)
     overlay: list[tuple[int, bool]] = field(default_factory=list)  # clip, flipped from unsafe to safe
 
 
@@ -52,8 +56,8 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
             lambda i: metrics.recall_at_false_positive_rate(scores[i], truth[i], 0.01),
             bar=0.95,
         ),
-        _share("composed_accuracy", _decided(seen.composed), 0.95),
-        _share("described_accuracy", _decided(seen.described), 0.95),
+        _balanced("composed_accuracy", seen.composed, 0.95),
+        _balanced("described_accuracy", seen.described, 0.95),
         _share("attribute_exact", attributes, 0.92),
         *[_share(f"attribute_{kind}", seen.attributes[kind], 0.92) for kind in ATTRIBUTES],
         _share("unseen_wording_exact", seen.strange, 0.92),
@@ -72,10 +76,7 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
         ),
         _share("overlay_flips", seen.overlay, 0.02, at_least=False),
     ]
-    for name, pairs in seen.variants.items():
-        rows.append(
-            _share(f"{name}_drop", [(clip, before - after) for clip, before, after in pairs], 0.03, at_least=False)
-        )
+    rows += [_lost(f"{name}_drop", seen.unchanged, after, 0.03) for name, after in seen.variants.items()]
     return [
         *rows,
         sampled(
@@ -105,9 +106,24 @@ def _columns(pairs: Pairs) -> tuple[list[int], npt.NDArray[np.float64], npt.NDAr
     return [clip for clip, _, _ in pairs], scores, np.asarray([truth for _, _, truth in pairs], dtype=bool)
 
 
-def _decided(pairs: Pairs) -> list[tuple[int, bool]]:
-    """(clip, whether Yes or No was right)"""
-    return [(clip, (score >= 0.5) == truth) for clip, score, truth in pairs]
+def _balanced(name: str, pairs: Pairs, bar: float) -> Row:
+    """Whether Yes or No is right, what holds and what does not counting alike: most policies do not hold."""
+    clips, scores, truth = _columns(pairs)
+    return sampled(name, clips, lambda i: metrics.balanced_accuracy(scores[i] >= DECIDED, truth[i]), bar=bar)
+
+
+def _lost(name: str, before: Pairs, after: Pairs, bar: float) -> Row:
+    """How much of that is lost from one form of the clips to another. Clips may have more segments in one of them."""
+    both = [*before, *after]
+    clips, scores, truth = _columns(both)
+    changed = np.arange(len(both)) >= len(before)
+
+    def lost(i: npt.NDArray[np.int64]) -> float:
+        one, other = i[~changed[i]], i[changed[i]]
+        kept = metrics.balanced_accuracy(scores[other] >= DECIDED, truth[other])
+        return metrics.balanced_accuracy(scores[one] >= DECIDED, truth[one]) - kept
+
+    return sampled(name, clips, lost, bar=bar, at_least=False)
 
 
 def _ratio(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> float:
@@ -117,4 +133,10 @@ def _ratio(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> flo
 def _share(name: str, items: Iterable[tuple[int, float]], bar: float, *, at_least: bool = True) -> Row:
     found = list(items)
     values = np.asarray([value for _, value in found], dtype=np.float64)
-    return sampled(name, [clip for clip, _ in found], lambda i: float(values[i].mean()), bar=bar, at_least=at_least)
+    owners = [clip for clip, _ in found]
+    if len(values) and values.min() == values.max() in (0.0, 1.0):
+        # drawing again what is all alike shows no spread; so many clips in which all went well bound it as trials do
+        clips = len(set(owners))
+        interval = wilson(round(values[0] * clips), clips)
+        return row(name, values[0], interval, len(found), bar=bar, at_least=at_least)
+    return sampled(name, owners, lambda i: float(values[i].mean()), bar=bar, at_least=at_least)

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from vidlm.toyworld.scene import SHAPES, THINGS
 from vidlm.toyworld.truth import WAYS, Fact, at_place, some_people, with_article
 from vidlm.toyworld.wordings import phrase
-from vidlm.toyworld.world import PLACES, SHAPE_COLOURS, THING_COLOURS, Rng
+from vidlm.toyworld.world import HELD_OUT, PLACES, SHAPE_COLOURS, THING_COLOURS, Rng
 
 NUMBERS: Final = ("None", "One", "Two", "Three", "Four")
 MOST_NAMED: Final = 6
@@ -32,6 +32,7 @@ class Question:
     answer: str
     about: tuple[Fact, ...] = ()
     of_motion: bool = False  # asks what it is that moves or grows so
+    of_two: bool = False  # names two answers, of which one is true: half of all guesses are right
     by_kind: bool = False  # names a thing without its colour: the hardest to see whether it fits
 
 
@@ -173,9 +174,11 @@ def _what(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
 
 
 def _present(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
-    """Whether something is there: the first thing by its name, and one that has a colour by its kind alone."""
+    """Whether something is there: the first thing that training may ask for by its name, and a coloured one by its
+    kind alone."""
     asked = [
-        Question("present", ask.phrase("present", a=fact.subject), "Yes.", namesakes(seen, fact)) for fact in seen[:1]
+        Question("present", ask.phrase("present", a=fact.subject), "Yes.", namesakes(seen, fact))
+        for fact in [fact for fact in seen if (fact.colour, fact.kind) not in HELD_OUT][:1]
     ]
     coloured = [fact for fact in seen if fact.colour and not (fact.kind == "person" and some_people(seen))]
     if coloured:
@@ -195,7 +198,7 @@ def _choice(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     options = [true, _other_value(ask, kind, fact, true)]
     ask.rng.shuffle(options)
     text = text.format(" or ".join(options))
-    return [Question(kind, text, f"{true.capitalize()}.", (fact,), by_kind=kind == "colour")]
+    return [Question(kind, text, f"{true.capitalize()}.", (fact,), of_two=True, by_kind=kind == "colour")]
 
 
 def _check(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
@@ -217,9 +220,9 @@ def _both_checks(ask: Asking, seen: Sequence[Fact]) -> list[Question]:
     ]
 
 
-def both_ways(rng: Rng, seen: Sequence[Fact], *, unseen: bool = False) -> list[tuple[Question, Question]]:
+def both_ways(rng: Rng, seen: Sequence[Fact]) -> list[tuple[Question, Question]]:
     """Pairs of questions that differ in a word and in their answer: first or last, as it is or as it is not."""
-    ask = Asking(rng, unseen)
+    ask = Asking(rng, unseen=False)
     found = (_both_orders(ask, seen), _both_checks(ask, seen))
     return [(pair[0], pair[1]) for pair in found if pair]
 
@@ -263,9 +266,9 @@ def options_of(rng: Rng, question: Question, *, most: int = 4) -> list[str] | No
     return [str(value) for value in rng.permutation([true, *wrong])]
 
 
-def follow_ups(rng: Rng, seen: Sequence[Fact], *, unseen: bool = False) -> list[tuple[Question, Question]]:
+def follow_ups(rng: Rng, seen: Sequence[Fact]) -> list[tuple[Question, Question]]:
     """(question, the one that follows it): the second says "it" of what the first was about."""
-    ask = Asking(rng, unseen)
+    ask = Asking(rng, unseen=False)
     first = [question for build in (_direction, _place, _what, _when) for question in build(ask, seen)]
     pairs = []
     for question in first:

@@ -112,7 +112,6 @@ def sample_rows(
     count: int,
     asked: int = 3,
     rough: Roughness = PLAIN,
-    unseen: bool = False,
 ) -> Rows:
     """`count` windows of `pairs` frame pairs at one size, each with its turns (`sample_turns`)."""
     windows, pixels, known = [], [], []
@@ -122,7 +121,7 @@ def sample_rows(
         seen = facts_between(clip, times_s)
         known.append(_known(clip, times_s, seen, size))
         prefix = prefix_of(words, list(times_s[::2]), size)
-        turns = [tokens_of(words, turn, seen, prefix) for turn in sample_turns(rng, seen, asked=asked, unseen=unseen)]
+        turns = [tokens_of(words, turn, seen, prefix) for turn in sample_turns(rng, seen, asked=asked)]
         windows.append((prefix, turns))
     truth = Truth(*(torch.from_numpy(np.stack(part)) for part in zip(*known, strict=True)))
     return _stack(words, windows, torch.from_numpy(np.stack(pixels)), truth)

@@ -74,30 +74,28 @@ def yes_no(holds: bool) -> str:
     return "Yes" if holds else "No"
 
 
-def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3, unseen: bool = False) -> list[Turn]:
+def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3) -> list[Turn]:
     """About sixteen turns on one part: its caption, policies, `asked` questions, relevance, things that are not there.
 
-    Yes and No come cheap, one word a turn, and are learnt early: what is told and what is asked weigh more here.
-    `unseen`: questions in wordings that training never uses.
-    """
+    Yes and No come cheap, one word a turn, and are learnt early: what is told and what is asked weigh more here."""
     turns: list[Turn] = []
     if len(seen) <= CAPTIONED:
         turns.append(Turn("caption", prompts.caption_request(), caption(seen), tuple(seen)))
     turns += _policy_turns(rng, seen)
     turns += [_composed_turn(rng, made, seen) for made in (sample_composed(rng, seen), *sample_contrast(rng, seen))]
-    found = questions(rng, seen, unseen=unseen)
-    pairs = [pair for pair in both_ways(rng, seen, unseen=unseen) if rng.random() < BOTH_WAYS]
+    found = questions(rng, seen)
+    pairs = [pair for pair in both_ways(rng, seen) if rng.random() < BOTH_WAYS]
     turns += [
         Turn(question.kind, prompts.answer_request(question.text), question.answer, question.about)
         for question in (*_varied(rng, found)[:asked], *chain.from_iterable(pairs))
     ]
     turns += _relevance_turns(rng, seen, found)
     if rng.random() < ABSENT:
-        absent = absent_question(rng, seen, unseen=unseen)
+        absent = absent_question(rng, seen)
         turns.append(Turn("absent", prompts.answer_request(absent.text), prompts.NOT_SHOWN, named=absent.about))
     turns += _benchmark_turns(rng, found)
     if rng.random() < FOLLOW_UPS:
-        turns += _follow_up_turns(rng, seen, unseen=unseen)
+        turns += _follow_up_turns(rng, seen)
     return turns
 
 
@@ -162,9 +160,9 @@ def _benchmark_turns(rng: Rng, asked: Sequence[Question]) -> list[Turn]:
     return turns
 
 
-def _follow_up_turns(rng: Rng, seen: Sequence[Fact], *, unseen: bool) -> list[Turn]:
+def _follow_up_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
     """A question about "it" after another one, and whether a part is worth asking it."""
-    pairs = follow_ups(rng, seen, unseen=unseen)
+    pairs = follow_ups(rng, seen)
     if not pairs:
         return []
     first, then = pairs[int(rng.integers(len(pairs)))]
@@ -173,7 +171,7 @@ def _follow_up_turns(rng: Rng, seen: Sequence[Fact], *, unseen: bool) -> list[Tu
     if rng.random() < 0.5:
         request = prompts.relevance_question(then.text)
         return [*turns, Turn("relevance", request, "Yes", then.about, history)]
-    absent = absent_question(rng, seen, unseen=unseen)
+    absent = absent_question(rng, seen)
     said = ((absent.text, str(rng.choice(_ELSEWHERE))),)
     return [*turns, Turn("relevance", prompts.relevance_question(then.text), "No", (), said)]
 

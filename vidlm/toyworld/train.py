@@ -38,6 +38,7 @@ from vidlm.toyworld.courses import Batches, Tiny, course_of
 from vidlm.toyworld.curve import draw_curve
 from vidlm.toyworld.descent import follow, optimizers_of, schedule
 from vidlm.toyworld.parallel import Descend, Lanes
+from vidlm.toyworld.world import TRAIN_SEEDS
 
 SAVE_EVERY_S: Final = 60.0
 LOOK_EVERY_S: Final = 240.0
@@ -290,6 +291,8 @@ def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, s
     With `resume`, stages that are over are left alone. `begin` is the folder of a model that has been through stages 1
     to 3 before: stages 2 and 3 go on from its weights.
     """
+    if seed not in TRAIN_SEEDS:
+        raise InputError(f"seeds from {TRAIN_SEEDS.stop} on are for evaluation", code="invalid_request")
     total = minutes if minutes is not None else (20.0 if torch.cuda.is_available() else 180.0)
     stages = {stage} if stage is not None else {2, 3} if begin is not None else set(STAGES)
     shares = {number: share for number, share in STAGES.items() if number in stages}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from vidlm.toyworld.composed import HELD_OUT
 from vidlm.toyworld.scene import HAZARDS, SHAPES, Clip, Scene
-from vidlm.toyworld.world import Rng
+from vidlm.toyworld.world import HELD_OUT, Rng
 
 LINES: Final = (0.1, 0.9)
 """Where words stand: the middle of a line at the top or at the bottom, as a share of the height."""

@@ -260,10 +260,6 @@ UNSEEN: Final[dict[str, tuple[str, ...]]] = {
     "is_direction": ("Do you see {the} move {said}?",),
     "is_place": ("Do you see {the} {said}?",),
     "all": ("What is to be seen?",),
-    "then_colour": ("And its colour?",),
-    "then_direction": ("Which way is it moving?",),
-    "then_place": ("Where in the picture is it?",),
-    "then_when": ("At what time does it appear?",),
 }
 """Never trained on: whether a question is understood, or only recognised."""
 
@@ -277,12 +273,12 @@ OPENINGS: Final = (
     "Hello, ",
     "So, ",
 )
-"""What people put before a question. Only in training: what evaluation asks stays as it was."""
+"""What people put before a question."""
 OPENED: Final = 0.12
 CARELESS: Final = 0.15
 SHORTENED: Final = 0.15
-"""Of questions in training: those with an opening, those written without capitals and question marks, and, of those
-that can be, those that say "What's" for "What is"."""
+"""Of questions in trained wordings: those with an opening, those written without capitals and question marks, and, of
+those that can be, those that say "What's" for "What is"."""
 
 
 _SHORT: Final = re.compile(r"^(What|Where|Who) is (?=the |a |an |it\b)")

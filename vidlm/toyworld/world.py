@@ -34,6 +34,12 @@ THING_COLOURS: Final[dict[str, tuple[str | None, ...]]] = {
 LOOK_ALIKES: Final = (("triangle", "grey"), ("star", "orange"), ("star", "yellow"), ("circle", "red"), ("cross", "red"))
 """Harmless things that share a hazard's shape or colour."""
 
+HELD_OUT: Final = frozenset(
+    {("green", "star"), ("purple", "cross"), ("yellow", "triangle"), ("blue", "ring"), ("red", "car")}
+)
+"""Pairs that are drawn and captioned, but of which training never asks by name whether one is there: policies "composed
+of known words"."""
+
 MEETINGS: Final = 0.2
 """Of scenes with different actors, how many try to let one run into another."""
 
