@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from vidlm.config import EMBEDDED_MODEL
-from vidlm.toyworld import courses, lessons, losses, rows, student, tokens, windows
+from vidlm.toyworld import alignment, courses, lessons, losses, rows, student, tokens, windows
 from vidlm.toyworld.questions import NUMBERS
 from vidlm.toyworld.scene import Actor, Clip, Scene
 from vidlm.toyworld.tasks import Turn
@@ -88,8 +88,8 @@ def test_what_a_turn_is_about_is_known_to_its_tokens(words: tokens.Vocabulary, t
         answering = mine & (batch.targets[chunk] >= 0)
         bits = set(batch.about[chunk][answering].tolist())
         if kind == "absent":
-            assert bits == {tokens.NOWHERE}
-            assert set(batch.about[chunk][mine & ~answering].tolist()) <= {0, tokens.NOWHERE}
+            assert bits == {alignment.NOWHERE}
+            assert set(batch.about[chunk][mine & ~answering].tolist()) <= {0, alignment.NOWHERE}
         if kind not in asked:
             continue
         (bit,) = bits
@@ -122,7 +122,7 @@ def test_every_one_of_several_knows_how_many_they_are(words: tokens.Vocabulary, 
         answering = mine & (batch.targets[chunk] >= 0)
         (bits,) = set(batch.about[chunk][answering].tolist())
         said = tokenizer.decode(batch.targets[chunk][answering].tolist()).removesuffix("<|im_end|>").rstrip(".")
-        counted = [batch.truth.facts[row, number] for number in range(tokens.FACTS_MOST) if bits >> number & 1]
+        counted = [batch.truth.facts[row, number] for number in range(alignment.FACTS_MOST) if bits >> number & 1]
         assert {NUMBERS[int(fact[list(windows.FACT_LABELS).index("number")])] for fact in counted} == {said}
         assert len(counted) == NUMBERS.index(said)
         numbers.add(said)
@@ -140,11 +140,11 @@ def test_names_of_what_is_not_there_look_nowhere(words: tokens.Vocabulary) -> No
         (column,) = (mine & (batch.targets[chunk] >= 0)).nonzero()[:1, 0].tolist()
         said, about = int(batch.targets[chunk, column]), int(batch.about[chunk, column])
         assert said in {yes, no}
-        assert (about == tokens.NOWHERE) == (said == no)
+        assert (about == alignment.NOWHERE) == (said == no)
         named = set(batch.about[chunk][mine & (batch.targets[chunk] < 0)].tolist()) - {0}
-        found[kind, tokens.NOWHERE in named] += 1
-        assert kind != "policy" or tokens.NOWHERE not in named
-        for bit in named - {tokens.NOWHERE}:
+        found[kind, alignment.NOWHERE in named] += 1
+        assert kind != "policy" or alignment.NOWHERE not in named
+        for bit in named - {alignment.NOWHERE}:
             assert bit < 1 << len(batch.truth.facts[row])
     assert min(found["composed", True], found["composed", False], found["relevance", True]) > 5
 
@@ -208,7 +208,7 @@ def test_only_words_of_a_request_name_things(words: tokens.Vocabulary, tokenizer
         ("Stars: how many of them are there?", "Stars"),
     ):
         turn = Turn("what", request, "Something.", named=(star,))
-        found = tokens.tokens_of(words, turn, [tree, star], prefix)
+        found = alignment.tokens_of(words, turn, [tree, star], prefix)
         asked = len(words.encode(turn.text)) - 1
         named = [place for place in range(asked) if found.about[place]]
         assert tokenizer.decode(found.ids[: named[0] + 1] if named else []).endswith(ends)
@@ -223,7 +223,7 @@ def test_captions_know_where_they_have_named_something(words: tokens.Vocabulary,
     for row, chunk, kind, mine in turns_of(batch):
         answering = mine & (batch.targets[chunk] >= 0)
         assert bool(((batch.tells[chunk] > 0) == answering)[mine].all()) == (kind == "caption")
-        columns = (mine & (batch.tells[chunk] == tokens.HAS_NAMED)).nonzero()[:, 0].tolist()
+        columns = (mine & (batch.tells[chunk] == alignment.HAS_NAMED)).nonzero()[:, 0].tolist()
         for column in columns:
             bit = int(batch.about[chunk, column])
             assert bit.bit_count() == 1
@@ -243,7 +243,7 @@ def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) 
     owner = batch.layout.owner
     shown = torch.zeros_like(batch.prefix)
     shown[visual] = batch.truth.owners.flatten()
-    shown[:, 0] = tokens.NOWHERE
+    shown[:, 0] = alignment.NOWHERE
     rests = (batch.about[:, :, None] & shown[owner][:, None, :]) != 0
     spells = (batch.when[:, :, None] == batch.clock[owner][:, None, :]) & (batch.when > 0)[:, :, None]
     ideal = {

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidlm.toyworld.alignment import HAS_NAMED, NOWHERE
 from vidlm.toyworld.rows import Rows
-from vidlm.toyworld.tokens import HAS_NAMED, NOWHERE
 from vidlm.toyworld.windows import CELL_FACTS, FACT_LABELS, PAIRS_MOST, PLACE_NAMES
 
 CELL_SHARE: Final = 0.6

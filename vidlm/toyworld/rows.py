@@ -23,11 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidlm.toyworld.alignment import FACTS_MOST, TurnTokens, bits_of, tokens_of
 from vidlm.toyworld.reading import CHUNK, Layout
 from vidlm.toyworld.scene import Clip
 from vidlm.toyworld.tasks import sample_turns
 from vidlm.toyworld.texts import sample_text_turn
-from vidlm.toyworld.tokens import FACTS_MOST, Prefix, TurnTokens, Vocabulary, bits_of, prefix_of, tokens_of
+from vidlm.toyworld.tokens import Prefix, Vocabulary, prefix_of
 from vidlm.toyworld.truth import Fact, facts_between
 from vidlm.toyworld.windows import (
     CELL_FACTS,
