@@ -36,7 +36,7 @@ def optimizers_of(
     """
     inside: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     matrices: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    others: list[nn.Parameter] = []
+    gains: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, weight in learner.named_parameters():
         sees = ".visual." in name
         if weight.ndim == 2 and any(part in name for part in (".blocks.", ".layers.", ".merger.")):
@@ -44,19 +44,14 @@ def optimizers_of(
         elif weight.ndim > 1:
             matrices[sees].append(weight)
         else:
-            others.append(weight)
-    rates = {True: seeing, False: 1.0}
-    muon = torch.optim.Muon(
-        [{"params": some, "lr": matrix_lr * rates[sees]} for sees, some in inside.items() if some],
-        weight_decay=weight_decay,
-        adjust_lr_fn="match_rms_adamw",
-    )
-    groups: list[dict[str, Any]] = [
-        {"params": some, "lr": lr * rates[sees], "weight_decay": weight_decay}
-        for sees, some in matrices.items()
-        if some
-    ]
-    adam = torch.optim.AdamW([*groups, {"params": others, "weight_decay": 0.0}], lr=lr, betas=(0.9, 0.98))
+            gains[sees].append(weight)
+
+    def groups(kind: dict[bool, list[nn.Parameter]], rate: float, decay: float) -> list[dict[str, Any]]:
+        rates = {True: rate * seeing, False: rate}
+        return [{"params": some, "lr": rates[sees], "weight_decay": decay} for sees, some in kind.items() if some]
+
+    muon = torch.optim.Muon(groups(inside, matrix_lr, weight_decay), adjust_lr_fn="match_rms_adamw")
+    adam = torch.optim.AdamW(groups(matrices, lr, weight_decay) + groups(gains, lr, 0.0), lr=lr, betas=(0.9, 0.98))
     found: list[torch.optim.Optimizer] = [muon, adam]
     for optimizer in found:
         for group in optimizer.param_groups:
