@@ -6,6 +6,7 @@ analyzing (tower, prefix, twelve scores and a caption a segment), finishing (sum
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
@@ -31,6 +32,7 @@ POLICIES: Final = 12
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="./run bench analyze", description=__doc__).parse_args()
     settings = load_settings()
     built_in = load_policies()
     policies = PolicySet(built_in.version, built_in.policies[:POLICIES])

@@ -125,6 +125,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--keep", type=Path, help="folder for files that broke something")
     asked = parser.parse_args(arguments)
+    if asked.count < 1:
+        parser.error("--count: at least 1, or nothing is tried")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vidlm-fuzz-") as folder:
         fuzz = Fuzz(asked.seed, Path(folder), asked.keep)

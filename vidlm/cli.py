@@ -113,6 +113,8 @@ def evaluate(
 ) -> None:
     """Measure a model: on unseen toy-world clips, on your own labelled videos, or on a public benchmark."""
     if (labels and benchmark) or (benchmark is None) != (folder is None) or (diagram and not labels):
+        if benchmark and not labels and not diagram:
+            raise SettingsError("--benchmark lies in a folder: name it with --folder")
         raise SettingsError("eval takes --labels (with or without --diagram), or --benchmark and --folder, or neither")
     if not 0 < precision <= 1 or not 0 < recall <= 1:
         raise SettingsError("--precision and --recall are shares, above 0 and at most 1")
@@ -135,20 +137,23 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
     minutes: Annotated[float | None, typer.Option(help="Minutes of training in all.", min=0)] = None,
     stage: Annotated[int | None, typer.Option(help="Only this stage, 1 to 4.", min=1, max=4)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the last run stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run in that folder stopped, if one is there.")
+    ] = False,
     seed: Annotated[
-        int, typer.Option(help="Other clips, other first weights; with --begin, one that no run before had.", min=0)
-    ] = 0,
+        int | None, typer.Option(help="Other clips, other first weights. With --begin, take a new one.", min=0)
+    ] = None,
     begin: Annotated[
         Path | None, typer.Option(help="Go on from this model's weights: stages 2 and 3 once more.")
     ] = None,
 ) -> None:
     """Train the embedded models, from nothing or once more: minutes on a GPU, three hours on two CPU cores."""
+    from vidlm.toyworld import run_folder  # noqa: PLC0415
     from vidlm.toyworld import train as training  # noqa: PLC0415
 
     if begin is not None:
         _existing(begin / "model.safetensors")
-    training.main(stage=stage, minutes=minutes, resume=resume, out=out, seed=seed, begin=begin)
+    training.main(out, run_folder.Asked(stage, minutes, seed, begin), resume=resume)
 
 
 @app.command()

@@ -171,8 +171,11 @@ def relay() -> None:
 @app.command()
 def sweep(once: Annotated[bool, typer.Option("--once", help="One round, then stop.")] = False) -> None:
     """Sweep alone: end what cannot go on, send lost wake-ups again, remove what is too old."""
+    from vidlm import operate  # noqa: PLC0415
     from vidlm.launch import sweep_command  # noqa: PLC0415
 
+    with operate.opened(_settings()):
+        pass  # without a database, or with another version's, there is nothing to sweep
     command = sweep_command(once=once)
     os.execv(command[0], command)
 

@@ -33,6 +33,7 @@ from vidlm.config import Settings
 from vidlm.domain import Role
 from vidlm.errors import ServiceError, SettingsError
 from vidlm.model.folder import HUB_ID
+from vidlm.moderation.policies import load_policies
 from vidlm.operate import BROKER_SOCKET
 from vidlm.people import accounts, passwords
 from vidlm.queue import CONSUME_ORDER, Queue
@@ -77,6 +78,7 @@ class Service:
         model = self._settings.model_path
         if not Path(model).is_dir() and not HUB_ID.fullmatch(model):
             raise SettingsError(f"VIDLM_MODEL: there is no checkpoint folder {Path(model).name!r}")
+        load_policies(self._settings.policies)  # a file that is none is said here, not by every process
         if self._settings.sandbox == "require":
             sandbox.require()
         for folder in (self._data, self._data / "logs"):

@@ -9,11 +9,12 @@ Knows terminals; what is measured, and how, is in `toyworld` and `evaluation`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vidlm import screen
 from vidlm.config import Settings
-from vidlm.errors import StorageError
+from vidlm.errors import DatasetError, StorageError
 from vidlm.evaluation.benchmark import choose, evaluate_benchmark
 from vidlm.evaluation.diagram import reliability_svg
 from vidlm.evaluation.labelled import Wanted, evaluate_labels
@@ -38,6 +39,8 @@ def on_labels(
 ) -> None:
     """A user's own labelled videos. Raises `DatasetError` for labels that make no sense, and what the model raises."""
     labels = read_labels(file, load_policies(settings.policies))
+    if diagram is not None and not (diagram.parent.is_dir() and os.access(diagram.parent, os.W_OK)):
+        raise StorageError(f"{str(diagram.parent)!r} is no folder that {diagram.name} can be written to")
     with screen.progress_bar("analysing", len(labels.videos), counted=True) as report:
         wanted = Wanted(precision, recall)
         table = evaluate_labels(labels, settings, wanted, on_progress=lambda done: report("analysing", done))
@@ -47,6 +50,8 @@ def on_labels(
         screen.print_json(table)
     else:
         screen.print_labelled(table)
+    if not table["videos"]:
+        raise DatasetError(f"{file.name}: no video could be measured, all were skipped")
 
 
 def on_benchmark(

@@ -181,15 +181,18 @@ def test_bad_labels_and_options_are_one_line(
     vidlm_says: Callable[..., tuple[int, str, str]], videos: Path, tmp_path: Path
 ) -> None:
     (videos / "bad.csv").write_text("path,policy,start,end\npark.mp4,violence.fight,9,3\n")
+    (videos / "good.csv").write_text("path,policy\npark.mp4,violence.fight\n")
     calls = {
         "invalid_dataset: bad.csv, line 2: [9, 3) is no interval": ["--labels", videos / "bad.csv"],
         "invalid_dataset: no benchmark is called 'mmlu'": ["--benchmark", "mmlu", "--folder", tmp_path],
-        "invalid_settings: eval takes --labels": ["--benchmark", "mvbench"],
+        "invalid_settings: --benchmark lies in a folder": ["--benchmark", "mvbench"],
+        "invalid_settings: eval takes --labels": ["--folder", tmp_path],
+        "storage_failed: ": ["--labels", videos / "good.csv", "--diagram", tmp_path / "nowhere" / "d.svg"],
         "invalid_settings: --precision and --recall": ["--labels", videos / "labels.csv", "--recall", "95"],
     }
     for said, arguments in calls.items():
         status, shown, err = vidlm_says("eval", *arguments)
-        assert (status, shown, len(err.splitlines())) == (2, "", 1)
+        assert (status, shown, len(err.splitlines())) == (1 if said.startswith("storage") else 2, "", 1)
         assert err.startswith(said)
 
 

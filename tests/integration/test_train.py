@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from transformers import AutoTokenizer, CLIPModel, Qwen2VLForConditionalGenerati
 from vidlm.model.video_model import VideoModel
 from vidlm.toyworld import train as training
 from vidlm.toyworld.card import release
+from vidlm.toyworld.run_folder import Asked, plan_of
 from vidlm.toyworld.train import Run, TrainConfig, train
 
 pytestmark = pytest.mark.slow  # two minutes of two cores
@@ -52,13 +54,35 @@ def test_stages_that_are_over_are_left_alone_and_longer_ones_go_on(finished: Pat
     assert run_of(longer).step == 2
 
 
+def test_a_stage_killed_at_its_very_end_ships_when_it_goes_on(finished: Path, tmp_path: Path) -> None:
+    """Its state says that it is over only once what it learnt has been shown and shipped."""
+    for name in ("tokenizer.json", "stage2.pt"):
+        shutil.copy(finished / name, tmp_path / name)
+    config = TrainConfig(stage=3, minutes=ONE_STEP_MINUTES, out=tmp_path, pairs_per_batch=8, accumulate=1, processes=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "take_place", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, resume=False)
+    assert not (tmp_path / "model").exists()
+    assert (tmp_path / "metrics.jsonl").read_text().count("exact") == 1
+    train(config, resume=True)
+    assert VideoModel.load(str(tmp_path / "model")).info.toy
+    assert (tmp_path / "metrics.jsonl").read_text().count("exact") == 1  # lines of lost steps are gone
+    assert run_of(config).progress == 1
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_run_can_go_on_from_a_model_that_ships(finished: Path, tmp_path: Path) -> None:
     for number in (2, 3):
         (finished / "model" / f"training-stage{number}.json").write_text((finished / f"stage{number}.json").read_text())
     begin, out = finished / "model", tmp_path / "run"
     (begin / "metrics.jsonl").write_text('{"stage": 2, "step": 1, "minutes": 1.0}\n')
     config = TrainConfig(stage=2, minutes=ONE_STEP_MINUTES, out=out, pairs_per_batch=8, accumulate=1, processes=0)
-    training.prepare(out, begin)
+    plan_of(out, Asked(begin=begin), resume=False, all_stages=(1, 2, 3, 4), minutes=1.0)
     config = replace(config, begin=begin)
     there = Qwen2VLForConditionalGeneration.from_pretrained(begin, dtype=torch.float32).state_dict()
     begun = run_of(config).learner

@@ -17,7 +17,9 @@ OPTIONS = ("a red car", "a blue car", "a dog")
 COLOUR = Choice(video="v.mp4", question="What is it?", options=OPTIONS, answer=1, groups=("task: what",))
 
 
-@pytest.mark.parametrize("text", ["B", "b", " B ", "(B)", "B.", "B)", "B:", "B, I think", "B. a blue car", "(B) a dog"])
+@pytest.mark.parametrize(
+    "text", ["B", "b", " B ", "(B)", "B.", "B)", "B:", "B, I think", "B. a blue car", "(B) a dog", "**B**", '"B."']
+)
 def test_a_letter_is_read_however_it_is_written(text: str) -> None:
     assert read_choice(text, OPTIONS) == 1
 
@@ -29,7 +31,9 @@ def test_a_letter_in_a_phrase_or_the_options_own_text_is_read(text: str) -> None
     assert read_choice(text, OPTIONS) == 1
 
 
-@pytest.mark.parametrize("text", ["", "A car", "a cat", "No", "D", "(E)", "Because of the dog", "It is shown.", "Blue"])
+@pytest.mark.parametrize(
+    "text", ["", "A car", "a cat", "No", "D", "(E)", "Because of the dog", "It is shown.", "Blue", "\u212a."]
+)
 def test_what_names_no_option_is_not_guessed(text: str) -> None:
     assert read_choice(text, OPTIONS) is None
 

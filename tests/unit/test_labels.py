@@ -47,6 +47,12 @@ def test_what_a_file_says(tmp_path: Path) -> None:
     assert roof.blocked == "a person on a roof"
 
 
+def test_words_that_differ_in_capitals_are_one_policy(tmp_path: Path) -> None:
+    labels = read(tmp_path, "a.mp4,A red car,1,2", "a.mp4,a  red car,4,5", "b.mp4,a red CAR,,")
+    assert [policy.blocked for policy in labels.policies.policies] == ["A red car"]
+    assert [len(video.labels) for video in labels.videos] == [2, 1]
+
+
 def test_a_segment_is_positive_for_what_its_labels_say_and_for_nothing_else(tmp_path: Path) -> None:
     labels = read(tmp_path, "a.mp4,weapons.in_hand,4,8", "b.mp4,violence.fight,,")
     first, second = labels.videos

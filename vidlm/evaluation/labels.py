@@ -150,9 +150,10 @@ class _Reading:
 
     def _policy(self, words: str, line: int) -> Policy:
         words = " ".join(words.split())
-        if words not in self.policies:
-            self.policies[words] = self.known.get(words) or self._of_words(words, line)
-        return self.policies[words]
+        same = words.casefold()  # "A dog" is no other policy than "a dog"
+        if same not in self.policies:
+            self.policies[same] = self.known.get(words) or self._of_words(words, line)
+        return self.policies[same]
 
     def _of_words(self, words: str, line: int) -> Policy:
         ids = [policy.id for policy in self.known.policies]

@@ -10,8 +10,9 @@ from typing import Final
 from vidlm.prompts import LETTERS
 
 _LEAD: Final = r"(?:(?:the )?(?:best |correct |right )?(?:answer|option)(?: is)?:? *)?"
-_LETTER: Final = re.compile(rf"{_LEAD}(?:\(([a-z])\)|([a-z])(?=[.):,]|$)).*", re.IGNORECASE | re.DOTALL)
-_BEFORE_TEXT: Final = re.compile(r"([a-z])\s+(.*)", re.IGNORECASE | re.DOTALL)
+_LETTER: Final = re.compile(rf"{_LEAD}(?:\(([a-z])\)|([a-z])(?=[.):,]|$)).*", re.IGNORECASE | re.DOTALL | re.ASCII)
+_BEFORE_TEXT: Final = re.compile(r"([a-z])\s+(.*)", re.IGNORECASE | re.DOTALL | re.ASCII)
+_DRESS: Final = "*\"'` "  # what replies are set off with: "**B**"
 _YES_NO: Final = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 
@@ -21,7 +22,7 @@ def read_choice(text: str, options: Sequence[str]) -> int | None:
     None where it names none, or none of these. "A red car" is no letter: it chooses A only where that is option A's
     text.
     """
-    said = " ".join(text.split())
+    said = " ".join(text.split()).strip(_DRESS)
     same = [number for number, option in enumerate(options) if _bare(option) == _bare(said)]
     if len(same) == 1:
         return same[0]

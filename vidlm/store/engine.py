@@ -142,7 +142,10 @@ def migration(url: str) -> Iterator[Config]:
 
 def _open_sqlite(url: str) -> Engine:
     folder = Path(make_url(url).database or "").parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StorageError(f"the database's folder cannot be made: {exc.strerror}") from exc
     engine = create_engine(url, pool_size=10, max_overflow=40, pool_timeout=10)
 
     @event.listens_for(engine, "connect")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vidlm.errors import InputError
+from vidlm.toyworld.run_folder import METRICS, take_place
 from vidlm.toyworld.student import GEOMETRY
 
 NAMES: Final[dict[str, str]] = {
@@ -105,32 +106,49 @@ print(CLIPModel.from_pretrained(folder)(**pictures, **texts).logits_per_image.so
 def release(run: Path, figures: Path, checkpoints: Path) -> list[Path]:
     """Copy a run's models with their records into `checkpoints`, each with its card. Returns the folders written.
 
-    `figures` is what `vidlm eval --json` printed of `<run>/model`. Raises `InputError` where no run was.
+    `figures` is what `vidlm eval --json` printed of `<run>/model`. What was there before is replaced only by what is
+    whole. Raises `InputError` where no run was, or none that shipped anything, and for figures that are none.
     """
-    if not (run / "metrics.jsonl").exists():
+    if not (run / METRICS).exists():
         raise InputError(f"no run has been finished in {str(run)!r}", code="file_not_found")
-    table = json.loads(figures.read_text(encoding="utf-8"))
+    table = _figures(figures)
     records = {number: json.loads((run / f"stage{number}.json").read_text()) for number in _stages(run)}
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    written = []
-    for source, name in ((run / "model", "tiny"), (run / "clip", "tiny-clip")):
-        if not source.exists():
-            continue
+    lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
+    sources = {name: run / folder for name, folder in (("tiny", "model"), ("tiny-clip", "clip"))}
+    made = checkpoints / ".new"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    for name, source in sources.items():
         mine = {number: record for number, record in records.items() if (number == 4) == (name == "tiny-clip")}
-        folder = checkpoints / name
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-        for number, record in mine.items():
-            (folder / f"training-stage{number}.json").write_text(json.dumps(record, indent=2) + "\n")
-        kept = [line for line in lines if line["stage"] in mine]
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
-        if name == "tiny" and (run / "curve.png").exists():
-            shutil.copy(run / "curve.png", folder / "curve.png")
-        (folder / "README.md").write_text(_card(name, table, mine, kept), encoding="utf-8")
-        for path in folder.iterdir():
-            path.chmod(0o644)  # weights are written for their owner alone
-        written.append(folder)
+        if source.exists() and mine:
+            _make(made / name, source, table, mine, lines)
+    written = sorted(checkpoints / folder.name for folder in made.iterdir())
+    if (made / "tiny").exists() and (run / "curve.png").exists():
+        shutil.copy(run / "curve.png", made / "tiny" / "curve.png")
+    take_place(made, checkpoints)
+    if not written:
+        raise InputError(f"the run in {str(run)!r} has made no model yet", code="file_not_found")
     return written
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        figures_table(table["rows"])
+        return {"seed": table["seed"], "count": table["count"], "rows": table["rows"]}
+    except (ValueError, KeyError, TypeError) as exc:
+        raise InputError(f"{path.name!r} is not what `vidlm eval --json` prints", code="invalid_request") from exc
+
+
+def _make(folder: Path, source: Path, table: dict[str, Any], records: dict[int, Any], lines: list[Any]) -> None:
+    shutil.copytree(source, folder)
+    for number, record in records.items():
+        (folder / f"training-stage{number}.json").write_text(json.dumps(record, indent=2) + "\n")
+    kept = [line for line in lines if line["stage"] in records]
+    (folder / METRICS).write_text("".join(json.dumps(line) + "\n" for line in kept))
+    (folder / "README.md").write_text(_card(folder.name, table, records, kept), encoding="utf-8")
+    for path in folder.iterdir():
+        path.chmod(0o644)  # weights are written for their owner alone
 
 
 def _stages(run: Path) -> list[int]:

@@ -23,6 +23,7 @@ from vidlm.toyworld.lessons import Towers
 from vidlm.toyworld.losses import autocast, exact_by_kind, stage1_loss, stage2_loss
 from vidlm.toyworld.parallel import Descend
 from vidlm.toyworld.rows import Rows, sample_rows
+from vidlm.toyworld.run_folder import write_whole
 from vidlm.toyworld.tokens import Vocabulary
 from vidlm.toyworld.world import EVAL_SEEDS
 
@@ -192,5 +193,5 @@ def _unseen_rows(words: Vocabulary) -> list[Rows]:
 def _kept_tokenizer(path: Path, train: Callable[[], Tokenizer]) -> Tokenizer:
     """The run's tokenizer, trained at its first start."""
     if not path.exists():
-        train().save(str(path))
+        write_whole(path, train().to_str(pretty=True))
     return Tokenizer.from_file(str(path))

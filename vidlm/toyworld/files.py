@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from vidlm.errors import StorageError
 from vidlm.toyworld.demo import demos
 from vidlm.toyworld.encode import Codec, Form, encode_clip
 from vidlm.toyworld.scene import Clip
@@ -49,9 +50,12 @@ def write_clips(
 
     The same seed writes the same clips, none of which is ever trained on; clip i does not depend on how many follow.
     Returns the path of ``truth.json``: {"seed", "clips": [{"file", the fields of ``Form``, "truth"}]}.
-    Raises ToolError where ffmpeg fails.
+    Raises ToolError where ffmpeg fails, StorageError for a folder that cannot be made.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StorageError(f"{str(out)!r} cannot be a folder for clips: {exc.strerror}") from exc
     entries: list[dict[str, Any]] = []
     for index in range(count):
         rng = np.random.default_rng([EVAL_SEEDS.start, seed, index])

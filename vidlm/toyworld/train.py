@@ -11,7 +11,8 @@ Stage 4 (search): from nothing, the small image and text encoder that search nee
 A stage's length is wall-clock minutes, so the cosine schedule fits any machine. Every `SAVE_EVERY_S` the whole state
 goes to `<out>/stageN.pt`, and `--resume` goes on from there, after a kill at any step. `<out>/model` and `<out>/clip`
 hold the averaged (EMA) weights in the hub's layout; config, metrics, their picture and git revision stand beside them.
-With `--begin`, stages 2 and 3 go on from such a model instead of from nothing.
+With `--begin`, stages 2 and 3 go on from such a model instead of from nothing. What lies in a run's folder:
+`run_folder.py`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ import copy
 import json
 import os
 import shutil
-import subprocess
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,8 +37,10 @@ from vidlm.toyworld.courses import Batches, Tiny, course_of
 from vidlm.toyworld.curve import draw_curve
 from vidlm.toyworld.descent import follow, optimizers_of, schedule
 from vidlm.toyworld.parallel import Descend, Lanes
-from vidlm.toyworld.world import TRAIN_SEEDS
+from vidlm.toyworld.run_folder import Asked, Metrics, plan_of, revision, take_place, write_whole
 
+CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""That this process may use."""
 SAVE_EVERY_S: Final = 60.0
 LOOK_EVERY_S: Final = 240.0
 """Training time between two looks at held-out windows."""
@@ -88,7 +89,7 @@ class TrainConfig:
     rate: float = 1.0  # what all rates are multiplied with
     seeing: float = 1.0  # what the vision tower's are multiplied with besides
     begin: Path | None = None  # a model whose weights the stage goes on from, instead of those of the stage before
-    processes: int = os.cpu_count() or 1  # on a CPU, each with batches of its own; 0 for this process alone
+    processes: int = CORES  # on a CPU, each with batches of its own; 0 for this process alone
     workers: int = 0  # processes that draw for each of them
 
 
@@ -109,11 +110,17 @@ class Run:
         )
         self.average = copy.deepcopy(self.learner.state_dict())
         self.step, self.elapsed_s = 0, 0.0
+        self.logged: int | None = None  # bytes of metrics when the state was kept that this run goes on from
 
     @property
     def progress(self) -> float:
         """How much of the stage's time is over, 0..1."""
         return min(self.elapsed_s / (self.config.minutes * 60), 1.0)
+
+    @property
+    def at(self) -> dict[str, Any]:
+        """Where the run is, as every line of metrics says."""
+        return {"stage": self.config.stage, "step": self.step, "minutes": round(self.elapsed_s / 60, 2)}
 
     def file(self, stage: int) -> Path:
         return self.config.out / f"stage{stage}.pt"
@@ -130,6 +137,7 @@ class Run:
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["initial_lr"] = rate
             self.average, self.step, self.elapsed_s = state["average"], state["step"], state["elapsed_s"]
+            self.logged = state.get("logged")
         elif self.config.begin is not None:
             assert isinstance(self.course, Tiny)  # `main` sees to it
             self.learner.load_state_dict(self.course.shipped(self.config.begin), strict=False)
@@ -157,7 +165,7 @@ class Run:
         follow(self.average, self.learner.state_dict(), 1 - keep)
         self.step += 1
 
-    def save(self) -> None:
+    def save(self, metrics: Metrics) -> None:
         """The state, in place of the last one only once it is whole."""
         state = {
             "learner": self.learner.state_dict(),
@@ -165,6 +173,7 @@ class Run:
             "average": self.average,
             "step": self.step,
             "elapsed_s": self.elapsed_s,
+            "logged": metrics.size,
         }
         temporary = self.file(self.config.stage).with_suffix(".tmp")
         torch.save(state, temporary)
@@ -183,28 +192,40 @@ def train(config: TrainConfig, *, resume: bool) -> None:
     run.start(resume=resume)
     if run.progress >= 1:
         return
-    (config.out / f"stage{config.stage}.json").write_text(json.dumps(_record(run), indent=2) + "\n")
-    log = _Log(config)
+    write_whole(config.out / f"stage{config.stage}.json", json.dumps(_record(run, resume=resume), indent=2) + "\n")
+    metrics = Metrics(config.out, run.logged)
+    if run.logged is None:
+        run.save(metrics)  # from the very beginning a kill leaves something to go on from
     saved_s = looked_s = run.elapsed_s
     with _lanes(run) as descend:
         while run.progress < 1:
             began = time.monotonic()
             for figures in descend(config.accumulate):
-                log.add(figures)
+                metrics.add(figures)
             run.update()
             run.elapsed_s += time.monotonic() - began
-            log.add({"step_s": time.monotonic() - began})
-            log.show(run)
+            metrics.add({"step_s": time.monotonic() - began})
+            if run.step % LOG_EVERY == 0:
+                metrics.write_means(run.at)
             over = run.progress >= 1
-            if over or run.elapsed_s - saved_s >= SAVE_EVERY_S:
-                run.save()
-                saved_s = run.elapsed_s
             if over or run.elapsed_s - looked_s >= LOOK_EVERY_S:
-                averaged = run.averaged()
-                log.write(run, run.course.look(averaged, run.device))
-                run.course.save(averaged, config.out)
+                _look(run, metrics)
                 looked_s = run.elapsed_s
-    draw_curve(config.out)
+            # last of all: a stage whose state says that it is over has shown and shipped what it learnt
+            if over or run.elapsed_s - saved_s >= SAVE_EVERY_S:
+                run.save(metrics)
+                saved_s = run.elapsed_s
+
+
+def _look(run: Run, metrics: Metrics) -> None:
+    """Figures of the averaged weights on what is never learnt from, and those weights as what ships."""
+    averaged = run.averaged()
+    metrics.write(run.at, run.course.look(averaged, run.device))
+    made = run.config.out / ".new"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    run.course.save(averaged, made)
+    take_place(made, run.config.out)
 
 
 @contextmanager
@@ -234,77 +255,44 @@ def _batches(config: TrainConfig, step: int, lane: int) -> Batches:
     return Batches([config.seed, config.stage, step, lane], config.pairs_per_batch, config.workers, config.pair_share)
 
 
-class _Log:
-    """`metrics.jsonl`: the mean of every figure over `LOG_EVERY` steps, and held-out figures at every save."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        self._file = (config.out / "metrics.jsonl").open("a", encoding="utf-8")
-        self._seen: dict[str, list[float]] = defaultdict(list)
-
-    def add(self, figures: dict[str, float]) -> None:
-        for name, value in figures.items():
-            self._seen[name].append(value)
-
-    def show(self, run: Run) -> None:
-        if run.step % LOG_EVERY == 0:
-            self.write(run, {name: round(sum(values) / len(values), 4) for name, values in self._seen.items()})
-            self._seen.clear()
-
-    def write(self, run: Run, figures: dict[str, Any]) -> None:
-        at = {"stage": run.config.stage, "step": run.step, "minutes": round(run.elapsed_s / 60, 2)}
-        line = json.dumps({**at, **figures})
-        print(line, flush=True)
-        self._file.write(line + "\n")
-        self._file.flush()
-
-
-def _record(run: Run) -> dict[str, Any]:
+def _record(run: Run, *, resume: bool) -> dict[str, Any]:
     """What makes the run again: its settings, its code, its size."""
-    command = ["git", "rev-parse", "HEAD"]
-    revision = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     settings = {key: value for key, value in asdict(run.config).items() if key not in ("out", "begin")}
     device = torch.cuda.get_device_name() if run.device.type == "cuda" else "cpu"
     weights = sum(p.numel() for p in next(iter(run.learner.values())).parameters())
-    begin = run.config.begin
+    begin, path = run.config.begin, run.config.out / f"stage{run.config.stage}.json"
     before = [json.loads(path.read_text()) for path in sorted(begin.glob("training-stage*.json"))] if begin else []
+    last = json.loads(path.read_text()) if resume and path.exists() else {}
     return {
         **settings,
         "after": before,
         "weights": weights,
-        "git": revision.stdout.strip(),
+        "git": revision(),
+        "git_before": [*last.get("git_before", []), *([last["git"]] if last and last["git"] != revision() else [])],
         "torch": torch.__version__,
         "device": device,
     }
 
 
-def prepare(out: Path, begin: Path) -> None:
-    """A run's folder that goes on from a model: its tokenizer, and what was measured of it so far."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name in ("tokenizer.json", "metrics.jsonl"):
-        if (begin / name).exists() and not (out / name).exists():
-            shutil.copy(begin / name, out / name)
+def main(out: Path, asked: Asked, *, resume: bool) -> None:
+    """All stages, or one; the minutes asked for are the whole run's, split as in `STAGES`.
 
-
-def main(*, stage: int | None, minutes: float | None, resume: bool, out: Path, seed: int, begin: Path | None) -> None:
-    """All stages, or one; the minutes given are the whole run's, split as in `STAGES`.
-
-    With `resume`, stages that are over are left alone. `begin` is the folder of a model that has been through stages 1
-    to 3 before: stages 2 and 3 go on from its weights.
+    With `resume`, the run in `out` goes on; stages that are over are left alone. To begin from the folder of a model
+    that has been through stages 1 to 3 means stages 2 and 3 once more. Raises `InputError` (`plan_of`), and for a stage
+    whose predecessor is not there.
     """
-    if seed not in TRAIN_SEEDS:
-        raise InputError(f"seeds from {TRAIN_SEEDS.stop} on are for evaluation", code="invalid_request")
-    total = minutes if minutes is not None else (20.0 if torch.cuda.is_available() else 180.0)
-    stages = {stage} if stage is not None else {2, 3} if begin is not None else set(STAGES)
-    shares = {number: share for number, share in STAGES.items() if number in stages}
-    plan = {number: share * total / sum(shares.values()) for number, share in shares.items()}
-    if begin is not None:
-        if not set(plan) <= {2, 3}:
-            raise InputError("--begin is for stages 2 and 3: the others begin from nothing", code="invalid_request")
-        prepare(out, begin)
-    for number, length in plan.items():
-        settings = SETTINGS[number]
-        if torch.cuda.is_available():
-            settings = settings | {"pairs_per_batch": 256, "accumulate": 1, "workers": (os.cpu_count() or 4) - 2}
-        if begin is not None:
-            settings = settings | AGAIN[number] | {"begin": begin if number == min(plan) else None}
-        train(TrainConfig(stage=number, minutes=length, out=out, seed=seed, **settings), resume=resume)
+    on_gpu = torch.cuda.is_available()
+    plan = plan_of(out, asked, resume=resume, all_stages=tuple(STAGES), minutes=20.0 if on_gpu else 180.0)
+    for stage in plan.stages:
+        needs = AFTER.get(stage) if plan.begin is None and not (out / f"stage{stage}.pt").exists() else None
+        if needs and needs not in plan.stages and not (out / f"stage{needs}.pt").exists():
+            lacking = f"stage {stage} goes on from stage {needs}, which is not in {str(out)!r}"
+            raise InputError(lacking, code="invalid_request")
+    for stage, length in plan.lengths(STAGES).items():
+        settings = SETTINGS[stage]
+        if on_gpu:
+            settings = settings | {"pairs_per_batch": 256, "accumulate": 1, "workers": max(0, CORES - 2)}
+        if plan.begin is not None:
+            settings = settings | AGAIN[stage] | {"begin": plan.begin if stage == min(plan.stages) else None}
+        train(TrainConfig(stage=stage, minutes=length, out=out, seed=plan.seed, **settings), resume=resume)
+        draw_curve(out)
