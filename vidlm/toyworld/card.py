@@ -39,6 +39,13 @@ NAMES: Final[dict[str, str]] = {
     "frame_rate_drop": "balanced accuracy lost at another frame rate",
     "shifted_drop": "balanced accuracy lost half a second later",
     "cropped_drop": "balanced accuracy lost with a tenth of width and height cut off",
+    "copied_policy_auroc": "files passed on (smaller, CRF 35, a second time): AUROC",
+    "copied_attribute_exact": "— attribute questions, exact",
+    "copied_caption_precision": "— captions, precision",
+    "copied_caption_recall": "— captions, recall",
+    "copied_when_mean_iou": "— when-questions, mean temporal IoU",
+    "copied_absent_abstains": '— "not there": abstains',
+    "copied_wrong_abstentions": "— wrong abstentions",
     "seconds_for_10s_clip": "seconds for a 10 s clip, 12 policies, captions",
 }
 """Rows of an evaluation, as a card names them."""

@@ -133,6 +133,21 @@ def encode_clip(
     return frame_times(clip.duration_s, fps, variable_fps=variable_fps)
 
 
+def encode_again(source: Path, path: Path, *, height: int, width: int, crf: int) -> None:
+    """A copy of a video file that somebody passed on: smaller, without sound, its losses added to the source's.
+
+    H.264 in the path's container; frames keep their times. Raises `ValueError` for an odd size, `ToolError` where
+    ffmpeg fails.
+    """
+    if height % 2 or width % 2:
+        raise ValueError(f"a video of 4:2:0 needs even sides, not {width}x{height}")
+    pictures = ffmpeg.input(str(source)).video.filter("scale", width, height)
+    options = {**_quality("h264", crf), "pix_fmt": "yuv420p", "fps_mode": "passthrough"}
+    command = ffmpeg.output(pictures, str(path), **options)
+    arguments = command.global_args("-hide_banner", "-loglevel", "error", "-nostdin").overwrite_output()
+    _pipe(arguments.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe()), iter(()))
+
+
 def _frame_count(duration_s: float, fps: float) -> int:
     return max(1, math.ceil(duration_s * fps - 1e-6))
 

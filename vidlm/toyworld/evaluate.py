@@ -28,7 +28,7 @@ from vidlm.running import load_engine
 from vidlm.seeing import Eyes
 from vidlm.toyworld.absent import absent_question
 from vidlm.toyworld.composed import composed_policy, sample_composed
-from vidlm.toyworld.encode import Form, encode_clip
+from vidlm.toyworld.encode import Form, encode_again, encode_clip
 from vidlm.toyworld.files import sample_form
 from vidlm.toyworld.observations import ATTRIBUTES, DECIDED, Observations, Pairs, abstaining, table
 from vidlm.toyworld.questions import Question, questions
@@ -40,11 +40,18 @@ from vidlm.toyworld.world import EVAL_SEEDS, HELD_OUT, Rng, sample_clip
 if TYPE_CHECKING:
     from vidlm.model.engine import Engine
 
+LONG_EVERY: Final = 10
+"""Every tenth clip lasts 20 to 60 s; the others, 4 to 12 s."""
 VARIANT_EVERY: Final = 3
-"""Every third clip is also re-encoded, rescaled, re-timed, shifted, cropped and written over."""
+"""Every third clip is also passed on, re-encoded, rescaled, re-timed, shifted, cropped and written over."""
 CROP: Final = 0.1
 """Share of the width and of the height that is cut off then."""
-OVERLAY: Final = "NO WEAPONS"
+OVERLAYS: Final = ("NO WEAPONS", "ALL CLEAR", "JUST A TOY", "HARMLESS")
+"""Words that contradict, one for each such clip in turn; training writes only the first."""
+PASSED_ON_CRF: Final = 35
+PASSED_ON_SCALE: Final = 2 / 3
+PASSED_ON_LEAST: Final = 120
+"""What is done to a file that is passed on; no side gets shorter than the least."""
 
 DESCRIBED: Final = 6
 """Policies about places, movements, numbers, alternatives and exceptions that every clip is scored for."""
@@ -76,8 +83,13 @@ def evaluate(
     with load_engine(None, settings) as engine, tempfile.TemporaryDirectory(prefix="vidlm-eval-") as folder:
         for index in range(count):
             bench = _Bench(engine, settings, Path(folder), index)
-            clip, form = _observe(seen, bench, np.random.default_rng([EVAL_SEEDS.start + 1, seed, index]))
+            rng = np.random.default_rng([EVAL_SEEDS.start + 1, seed, index])
+            halves = rng.integers(40, 121) if index % LONG_EVERY == LONG_EVERY - 1 else rng.integers(8, 25)
+            clip, form = with_held_out(rng, sample_clip(rng, duration_s=float(halves) / 2)), sample_form(rng)
+            _observe(seen, bench, rng, prepared=bench.prepare(clip, form), clip=clip, form=form)
             if variants and index % VARIANT_EVERY == 0:
+                passed_on = bench.prepare_passed_on(clip, form)
+                _observe(seen.passed_on, bench, rng, prepared=passed_on, clip=clip, form=form)
                 _observe_variants(seen, bench, clip, form)
             if on_progress is not None:
                 on_progress(index + 1)
@@ -109,9 +121,24 @@ class _Bench:
 
     def prepare(self, clip: Clip, form: Form, crf: int | None = None) -> Prepared:
         """The clip as a file of that form, then as the pipeline prepares it."""
+        return self._prepared(self._write(clip, form, crf))
+
+    def prepare_passed_on(self, clip: Clip, form: Form) -> Prepared:
+        """The same of what somebody made of that file: smaller, as far as the world's sizes go, and encoded once more,
+        frugally."""
+        passed_on = self.folder / "passed-on.mp4"
+        scale = max(PASSED_ON_SCALE, min(1.0, PASSED_ON_LEAST / min(form.height, form.width)))
+        height, width = (round(side * scale / 2) * 2 for side in (form.height, form.width))
+        encode_again(self._write(clip, form), passed_on, height=height, width=width, crf=PASSED_ON_CRF)
+        return self._prepared(passed_on)
+
+    def _write(self, clip: Clip, form: Form, crf: int | None = None) -> Path:
         source = self.folder / f"clip{form.suffix}"
         options = dataclasses.asdict(form)
         encode_clip(clip, source, crf=crf, **{name: options[name] for name in options if name != "suffix"})
+        return source
+
+    def _prepared(self, source: Path) -> Prepared:
         work = Path(tempfile.mkdtemp(dir=self.folder))
         geometry = self.engine.info.geometry
         return prepare(source, work, filename=source.name, geometry=geometry, settings=self.settings)
@@ -120,11 +147,8 @@ class _Bench:
         return analyze_windows(prepared, prepared.windows, self.eyes, policies)
 
 
-def _observe(seen: Observations, bench: _Bench, rng: Rng) -> tuple[Clip, Form]:
-    """Make a clip, see what comes out of it, and give it back."""
-    clip = with_held_out(rng, sample_clip(rng, duration_s=float(rng.integers(8, 25)) / 2))
-    form = sample_form(rng)
-    prepared = bench.prepare(clip, form)
+def _observe(seen: Observations, bench: _Bench, rng: Rng, *, prepared: Prepared, clip: Clip, form: Form) -> None:
+    """What comes out of a clip that was drawn in this form: scores and captions of its parts, answers of the whole."""
     there = facts_between(clip, _drawn(prepared.frame_times_s, form))
     described = {made.policy.id: made for made in (sample_composed(rng, there, plain=False) for _ in range(DESCRIBED))}
     known = load_policies()
@@ -137,7 +161,6 @@ def _observe(seen: Observations, bench: _Bench, rng: Rng) -> tuple[Clip, Form]:
     asked = _Asked(bench, rng, prepared, clip, there)
     _observe_answers(seen, asked)
     _observe_times(seen, asked)
-    return clip, form
 
 
 def _drawn(times_s: Sequence[float], form: Form) -> npt.NDArray[np.float64]:
@@ -256,8 +279,13 @@ def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form)
     for name, pairs in variants.items():
         seen.variants.setdefault(name, []).extend(pairs)
     plain = bench.analyze(bench.prepare(with_words(clip, None), form), policies)
-    written = bench.analyze(bench.prepare(with_words_beside(clip, OVERLAY), form), policies)
-    for one, other in zip(plain, written, strict=False):
+    text = OVERLAYS[bench.index // VARIANT_EVERY % len(OVERLAYS)]
+    written = bench.analyze(bench.prepare(with_words_beside(clip, text), form), policies)
+    of_time = {segment.start_s: segment for segment in written}
+    for one in plain:
+        other = of_time.get(one.start_s)
+        if other is None:
+            continue  # words moved a cut
         there = facts_between(clip, _drawn(one.frame_times_s, form))
         for policy in {policy for fact in there for policy in fact.policies}:
             if one.scores[policy] >= DECIDED:

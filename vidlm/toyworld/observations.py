@@ -17,6 +17,18 @@ DECIDED: Final = 0.5
 """The score from which a policy is taken to hold."""
 ATTRIBUTES: Final = ("colour", "count", "direction", "place", "order")
 
+PASSED_ON: Final = (
+    "policy_auroc",
+    "attribute_exact",
+    "caption_precision",
+    "caption_recall",
+    "when_mean_iou",
+    "absent_abstains",
+    "wrong_abstentions",
+)
+"""Rows that are also told of files that somebody passed on, with so much slack:"""
+SLACK: Final = 0.03
+
 CONFIDENCES: Final = tuple(twentieths / 20 for twentieths in range(20))
 """From which confidence on answers may be given: what `abstaining` tells of."""
 
@@ -40,15 +52,35 @@ class Observations:
     unchanged: Pairs = field(default_factory=list)  # of the clips that there are variants of
     variants: dict[str, Pairs] = field(default_factory=dict)
     overlay: list[tuple[int, bool]] = field(default_factory=list)  # clip, flipped from unsafe to safe
+    _passed_on: Observations | None = None
+
+    @property
+    def passed_on(self) -> Observations:
+        """The same of files that somebody passed on."""
+        self._passed_on = self._passed_on or Observations()
+        return self._passed_on
 
 
 def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
     """The rows: `seconds` are those of the ten second clip, one a run."""
+    rows = _what_it_sees(seen)
+    rows += [_lost(f"{name}_drop", seen.unchanged, after, 0.03) for name, after in seen.variants.items()]
+    for found in _what_it_sees(seen.passed_on):
+        if found["name"] in PASSED_ON:
+            bar = found["bar"] + (-SLACK if found["at_least"] else SLACK)
+            rows.append(found | {"name": f"copied_{found['name']}", "bar": round(bar, 3)})
+    duration = sampled(
+        "seconds_for_10s_clip", [0, 1, 2], lambda i: float(np.median(np.asarray(seconds)[i])), bar=2.0, at_least=False
+    )
+    return [*rows, duration]
+
+
+def _what_it_sees(seen: Observations) -> list[Row]:
     clips, scores, truth = _columns(seen.policy)
     attributes = [item for kind in ATTRIBUTES for item in seen.attributes[kind]]
     stated = np.asarray([item[1:] for item in seen.stated], dtype=float).reshape(-1, 3)
     owners = [item[0] for item in seen.stated]
-    rows = [
+    return [
         sampled("policy_auroc", clips, lambda i: metrics.auroc(scores[i], truth[i]), bar=0.995),
         sampled(
             "policy_recall_at_1pct_fpr",
@@ -75,17 +107,6 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
             at_least=False,
         ),
         _share("overlay_flips", seen.overlay, 0.02, at_least=False),
-    ]
-    rows += [_lost(f"{name}_drop", seen.unchanged, after, 0.03) for name, after in seen.variants.items()]
-    return [
-        *rows,
-        sampled(
-            "seconds_for_10s_clip",
-            [0, 1, 2],
-            lambda i: float(np.median(np.asarray(seconds)[i])),
-            bar=2.0,
-            at_least=False,
-        ),
     ]
 
 
