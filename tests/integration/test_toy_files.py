@@ -12,7 +12,7 @@ import pytest
 from vidlm.errors import ToolError
 from vidlm.toyworld.demo import demos
 from vidlm.toyworld.draw import render
-from vidlm.toyworld.encode import Codec, encode_clip, frame_times
+from vidlm.toyworld.encode import Codec, encode_again, encode_clip, frame_times
 from vidlm.toyworld.files import demo_clips, write_clips
 from vidlm.toyworld.scene import HAZARDS, Actor, Clip, Scene
 from vidlm.toyworld.truth import facts
@@ -45,6 +45,21 @@ def test_frames_show_the_moment_they_carry(codec: Codec, suffix: str, variable_f
     drawn = render(clip, np.array(times), 96, 128)
     for picture, original in zip(pictures, drawn, strict=True):
         assert np.abs(picture.astype(int) - original).mean() < 6
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_what_is_passed_on_is_smaller_and_shows_the_same_when_it_did(suffix: str, tmp_path: Path) -> None:
+    clip, path, copy = rolling_ball(3.5), tmp_path / f"ball{suffix}", tmp_path / "copy.mp4"
+    codec: Codec = "h264" if suffix == ".mp4" else "vp9"
+    times = encode_clip(clip, path, height=120, width=160, fps=10, codec=codec, audio=True, variable_fps=True)
+    encode_again(path, copy, height=96, width=128, crf=35)
+    assert copy.stat().st_size < path.stat().st_size
+    found, pictures = decoded(copy)
+    assert found == pytest.approx(times, abs=1.1e-3)
+    for picture, original in zip(pictures, render(clip, np.array(times), 96, 128), strict=True):
+        assert np.abs(picture.astype(int) - original).mean() < 12
+    with pytest.raises(ValueError, match="even sides"):
+        encode_again(path, copy, height=95, width=128, crf=35)
 
 
 def test_a_variable_rate_changes_every_second_and_keeps_the_end() -> None:

@@ -6,9 +6,9 @@ A `Turn` is one branch after the visual prefix: a caption, a policy, a question,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Final
 
@@ -19,7 +19,7 @@ from vidlm.toyworld.absent import absent_question, half_shown
 from vidlm.toyworld.composed import Composed, in_other_words, sample_composed, sample_contrast
 from vidlm.toyworld.questions import Question, both_ways, follow_ups, options_of, questions
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption
-from vidlm.toyworld.world import Rng
+from vidlm.toyworld.world import HELD_OUT, Rng
 
 RARE: Final = frozenset({"direction", "place", "order"})
 """Kinds of question that fit few facts: they are asked more readily than others where they fit."""
@@ -183,21 +183,34 @@ _ELSEWHERE: Final = ("Left.", "Red.", "In the middle.", "From 2.0s to 4.5s.", "T
 def _relevance_turns(rng: Rng, seen: Sequence[Fact], asked: Sequence[Question]) -> list[Turn]:
     """As many that are "No" as are "Yes": every question asked of a video passes through this one first."""
     turns: list[Turn] = []
+    asked = [question for question in asked if not _names_held_out(question)]
     by_kind = [question for question in asked if question.by_kind]
     of_motion = [question for question in asked if question.of_motion]
     for _ in range(RELEVANCE):
         roll = rng.random()
         moves = roll > 1 - OF_MOTION and (bool(of_motion) or rng.random() < 0.5)  # about as often "No" as "Yes"
-        absent = absent_question(rng, seen, by_kind=roll < BY_KIND, of_motion=moves)
+        absent = _until_askable(partial(absent_question, rng, seen, by_kind=roll < BY_KIND, of_motion=moves))
         turns.append(Turn("relevance", prompts.relevance_question(absent.text), "No", named=absent.about))
         if not asked:
             break
         present = asked[int(rng.integers(len(asked)))]
-        if rng.random() < 0.15:
-            present = half_shown(rng, seen)
+        if rng.random() < 0.15 and any((fact.colour, fact.kind) not in HELD_OUT for fact in seen):
+            present = _until_askable(partial(half_shown, rng, seen))
         elif by_kind and roll < BY_KIND:
             present = by_kind[int(rng.integers(len(by_kind)))]
         elif of_motion and roll > 1 - OF_MOTION:
             present = of_motion[int(rng.integers(len(of_motion)))]
         turns.append(Turn("relevance", prompts.relevance_question(present.text), "Yes", present.about))
     return turns
+
+
+def _names_held_out(question: Question) -> bool:
+    """Whether it names one of the pairs of which training never asks whether a part shows them."""
+    text = question.text.lower()
+    return any(f"{colour} {kind}" in text for colour, kind in HELD_OUT)
+
+
+def _until_askable(draw: Callable[[], Question]) -> Question:
+    while _names_held_out(question := draw()):
+        pass
+    return question
