@@ -1,5 +1,6 @@
 """The truth of a clip and the questions asked of it agree with each other and with what was put there."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -87,6 +88,23 @@ def test_one_of_a_crowd_may_be_something_else() -> None:
         for before, after in changed:
             assert (before.path, before.size, before.start_s) == (after.path, after.size, after.start_s)
     assert odd > 25
+
+
+def test_other_words_change_nothing_but_the_words() -> None:
+    texts = set()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        scene = world.sample_scene(rng, 0.0, 6.0, words=0.7)
+        other = world.with_other_words(rng, scene)
+        if scene.words is None:
+            assert other == scene
+            continue
+        assert other.words is not None
+        assert dataclasses.replace(other, words=scene.words) == scene
+        assert other.words[1:] == scene.words[1:]
+        texts.add(other.words[0])
+    assert len(texts) > 15
+    assert all(re.fullmatch(r"[A-Z0-9!?.]{2,6}( [A-Z0-9!?.]{2,6})?", text) for text in texts)
 
 
 def test_every_hazard_belongs_to_a_policy_of_the_taxonomy() -> None:

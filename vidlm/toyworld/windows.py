@@ -18,7 +18,7 @@ from vidlm.domain import Span
 from vidlm.toyworld import draw
 from vidlm.toyworld.scene import COLOURS, KINDS, Clip
 from vidlm.toyworld.truth import WAYS, Fact, fact_of, place_of
-from vidlm.toyworld.world import SCENES_S, Rng, sample_scene, with_camera, with_odd_one
+from vidlm.toyworld.world import SCENES_S, Rng, sample_scene, with_camera, with_odd_one, with_other_words
 from vidlm.video.sampling import plan_windows
 
 CUT_SHARE: Final = 0.4
@@ -34,6 +34,8 @@ FADE_SHARE: Final = 0.15
 """Of scenes that are faded in."""
 ODD_ONES: Final = 0.4
 """Of crowds, those with one among them that is no such thing: a crowd must not stand for all that it surrounds."""
+OTHER_WORDS: Final = 0.6
+"""Of scenes with lettering, those whose words mean nothing: no word on the screen is to say what it shows."""
 CELL: Final = 28
 """Side of the square of pixels that one visual token stands for."""
 KIND_NAMES: Final = ("nothing", *KINDS)
@@ -77,6 +79,7 @@ def sample_window(rng: Rng, pairs: int, *, words: float = 0.15) -> tuple[Clip, n
     edges = _beyond(rng, [start_s, *ends])
     scenes = [sample_scene(rng, scene_start_s, end_s, words=words) for scene_start_s, end_s in pairwise(edges)]
     scenes = [with_odd_one(rng, scene) if rng.random() < ODD_ONES else scene for scene in scenes]
+    scenes = [with_other_words(rng, scene) if rng.random() < OTHER_WORDS else scene for scene in scenes]
     scenes = [replace(scene, fade_in_s=0.5) if rng.random() < FADE_SHARE else scene for scene in scenes]
     return with_camera(rng, edges[-1], tuple(scenes)), times_s, fps
 

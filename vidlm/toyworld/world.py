@@ -221,6 +221,15 @@ def with_odd_one(rng: Rng, scene: Scene) -> Scene:
     return dataclasses.replace(scene, actors=(*scene.actors[:number], odd, *scene.actors[number + 1 :]))
 
 
+def with_other_words(rng: Rng, scene: Scene) -> Scene:
+    """A scene whose lettering says something else, of one or two words that mean nothing; one without as it is."""
+    if scene.words is None:
+        return scene
+    letters = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!?.")
+    words = ["".join(rng.choice(letters, size=int(rng.integers(2, 7)))) for _ in range(int(rng.integers(1, 3)))]
+    return dataclasses.replace(scene, words=(" ".join(words), *scene.words[1:]))
+
+
 def _stay(rng: Rng, start_s: float, end_s: float) -> tuple[float, float]:
     """When an actor is there: half of them all the time, the rest for a part of at least 1.5 s, on half seconds."""
     length_s = end_s - start_s
