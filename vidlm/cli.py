@@ -147,7 +147,7 @@ def train(
         Path | None, typer.Option(help="Go on from this model's weights: stages 2 and 3 once more.")
     ] = None,
 ) -> None:
-    """Train the embedded models, from nothing or once more: minutes on a GPU, three hours on two CPU cores."""
+    """Train the embedded models, from nothing or once more: 180 minutes on a CPU, 20 on a GPU, unless told."""
     from vidlm.toyworld import run_folder  # noqa: PLC0415
     from vidlm.toyworld import train as training  # noqa: PLC0415
 
