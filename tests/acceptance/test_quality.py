@@ -23,7 +23,7 @@ def figures() -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("name", "bar"), [("policy_auroc", 0.97), ("composed_accuracy", 0.9), ("attribute_exact", 0.85)]
+    ("name", "bar"), [("policy_auroc", 0.97), ("composed_accuracy", 0.9), ("attribute_exact", 0.88)]
 )
 def test_figure_is_above_its_bar(figures: dict[str, float], name: str, bar: float) -> None:
     assert figures[name] >= bar
