@@ -86,19 +86,20 @@ def test_what_cannot_be_trained_is_said_at_once(tmp_path: Path, asked: Asked, sa
 
 
 def test_figures_of_lost_steps_are_gone(tmp_path: Path) -> None:
-    metrics = Metrics(tmp_path, None)
+    metrics = Metrics(tmp_path, 2, None)
     metrics.add({"loss": 2.0})
     metrics.add({"loss": 1.0})
-    metrics.write_means({"step": 20})
+    metrics.write_means({"stage": 2, "step": 20})
     kept = metrics.size
-    metrics.write({"step": 40}, {"loss": 0.5})
+    metrics.write({"stage": 2, "step": 40}, {"loss": 0.5})
+    metrics.write({"stage": 4, "step": 20}, {"loss": 3.0})  # another stage has been through since
     with (tmp_path / "metrics.jsonl").open("a") as torn:
-        torn.write('{"step": 60, "lo')
-    again = Metrics(tmp_path, kept)
-    assert again.size == kept
-    again.write({"step": 40}, {"loss": 0.6})
+        torn.write('{"stage": 2, "step": 60, "lo')
+    again = Metrics(tmp_path, 2, kept)
+    again.write({"stage": 2, "step": 40}, {"loss": 0.6})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert lines == [{"step": 20, "loss": 1.5}, {"step": 40, "loss": 0.6}]
+    assert [(line["stage"], line["step"], line["loss"]) for line in lines] == [(2, 20, 1.5), (4, 20, 3.0), (2, 40, 0.6)]
+    assert again.size == (tmp_path / "metrics.jsonl").stat().st_size
 
 
 def test_folders_and_files_take_their_place_whole(tmp_path: Path) -> None:

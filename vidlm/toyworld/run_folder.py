@@ -11,7 +11,6 @@ Whatever is written here is written beside its place first: a kill leaves the ol
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections import defaultdict
@@ -134,11 +133,14 @@ def _wrong(detail: str) -> InputError:
 class Metrics:
     """`metrics.jsonl`: the mean of every figure over some steps, and held-out figures at every look."""
 
-    def __init__(self, out: Path, size: int | None) -> None:
-        """`size`: bytes there were when the state was kept that the run goes on from: later lines are of lost steps."""
+    def __init__(self, out: Path, stage: int, size: int | None) -> None:
+        """`size`: bytes there were when the stage's state was kept that the run goes on from: later lines of that stage
+        are of lost steps."""
         path = out / METRICS
         if size is not None and path.exists():
-            os.truncate(path, min(size, path.stat().st_size))
+            before, after = path.read_bytes()[:size].decode(), path.read_bytes()[size:].decode().splitlines()
+            others = [line for line in after if _stage_of(line) not in (stage, None)]
+            write_whole(path, before + "".join(f"{line}\n" for line in others))
         self._file = path.open("a", encoding="utf-8")
         self._seen: dict[str, list[float]] = defaultdict(list)
 
@@ -159,6 +161,14 @@ class Metrics:
         print(line, flush=True)
         self._file.write(line + "\n")
         self._file.flush()
+
+
+def _stage_of(line: str) -> int | None:
+    """The stage that a line of metrics is of; None for what a kill left of one."""
+    try:
+        return int(json.loads(line)["stage"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def revision() -> str:

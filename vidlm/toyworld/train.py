@@ -193,7 +193,7 @@ def train(config: TrainConfig, *, resume: bool) -> None:
     if run.progress >= 1:
         return
     write_whole(config.out / f"stage{config.stage}.json", json.dumps(_record(run, resume=resume), indent=2) + "\n")
-    metrics = Metrics(config.out, run.logged)
+    metrics = Metrics(config.out, config.stage, run.logged)
     if run.logged is None:
         run.save(metrics)  # from the very beginning a kill leaves something to go on from
     saved_s = looked_s = run.elapsed_s
