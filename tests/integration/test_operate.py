@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select, update
 from vidlm import cli, launch, operate
 from vidlm.config import EMBEDDED_MODEL, Settings
 from vidlm.domain import JobState, Role
-from vidlm.errors import MediaError, ModelError
+from vidlm.errors import MediaError, ModelError, PolicyError
 from vidlm.jobs import life, presence
 from vidlm.jobs.intake import Wishes
 from vidlm.queue import CONSUME_ORDER, Queue, Task, broker_app, wake
@@ -417,6 +417,19 @@ def test_a_round_of_sweeping_sets_right_what_is_wrong(environment: dict[str, str
     assert done.returncode == 0, done.stderr
     with database.read() as session:
         assert session.get_one(Job, overdue.id).state == "expired"
+
+
+def test_without_a_database_there_is_nothing_to_sweep(tmp_path: Path) -> None:
+    done = in_a_process("sweep", "--once", env={"VIDLM_DATA": str(tmp_path)})
+    assert (done.returncode, done.stderr.split(":")[0]) == (1, "no_database")
+    assert not list(tmp_path.iterdir())
+
+
+def test_policies_that_cannot_be_read_are_said_before_anything_starts(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data", policies=tmp_path / "nowhere.yaml")
+    with pytest.raises(PolicyError):
+        launch.Service(settings).start()
+    assert not (tmp_path / "data").exists()
 
 
 def test_the_relay_sends_until_it_is_told_to_stop(tmp_path: Path, redis_url: str) -> None:
