@@ -106,6 +106,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Questions of a benchmark to ask, at most.", min=1)] = None,
     pairs: Annotated[int, typer.Option(help="Frame pairs shown with a question of a benchmark.", min=1)] = 16,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out videos that are not there.")] = False,
+    each: Annotated[
+        Path | None, typer.Option(help="File for every single thing asked and what came of it, a line of JSON each.")
+    ] = None,
     json: Json = False,
     model: Model = None,
     policies: Policies = None,
@@ -119,16 +122,18 @@ def evaluate(
     if not 0 < precision <= 1 or not 0 < recall <= 1:
         raise SettingsError("--precision and --recall are shares, above 0 and at most 1")
     from vidlm import measure  # noqa: PLC0415
+    from vidlm.evaluation.labelled import Wanted  # noqa: PLC0415
 
     settings = _settings(model=model, policies=policies, sample_fps=fps)
     if labels is not None:
-        measure.on_labels(settings, labels, precision=precision, recall=recall, diagram=diagram, json=json)
+        wanted = Wanted(precision, recall)
+        measure.on_labels(settings, labels, wanted, diagram=diagram, each=each, json=json)
     elif benchmark is not None and folder is not None:
         measure.on_benchmark(
-            settings, benchmark, folder, limit=limit, pairs=pairs, skip_missing=skip_missing, json=json
+            settings, benchmark, folder, limit=limit, pairs=pairs, skip_missing=skip_missing, each=each, json=json
         )
     else:
-        measure.on_toy_clips(settings, seed, count, json=json)
+        measure.on_toy_clips(settings, seed, count, each=each, json=json)
 
 
 @app.command()

@@ -160,8 +160,9 @@ def test_labels_behind_the_end_are_not_measured_on(videos: Path, engine: Engine)
 def test_labels_on_the_command_line(
     vidlm_says: Callable[..., tuple[int, str, str]], labelled: dict[str, Any], videos: Path, tmp_path: Path
 ) -> None:
-    diagram = tmp_path / "diagram.svg"
-    status, shown, err = vidlm_says("eval", "--labels", videos / "labels.csv", "--diagram", diagram, "--json")
+    diagram, each = tmp_path / "diagram.svg", tmp_path / "each.jsonl"
+    asked = ("--labels", videos / "labels.csv", "--diagram", diagram, "--each", each)
+    status, shown, err = vidlm_says("eval", *asked, "--json")
     assert (status, err) == (0, "")
     document = json.loads(shown)
     assert {key: document[key] for key in ("videos", "n", "positives", "skipped")} == {
@@ -171,6 +172,12 @@ def test_labels_on_the_command_line(
     dots = [len(panel.findall("{http://www.w3.org/2000/svg}circle")) for panel in panels]
     parts = [document, *document["policies"]]
     assert dots == [sum(part["count"] > 0 for part in one["bins"]) for one in parts]
+    lines = [json.loads(line) for line in each.read_text().splitlines()]
+    for policy in document["policies"]:
+        of_policy = [line for line in lines if line["asked"] == policy["policy"]]
+        assert (len(of_policy), sum(line["truth"] for line in of_policy)) == (policy["n"], policy["positives"])
+        assert all(line["right"] == ((line["said"] >= policy["review"]) == line["truth"]) for line in of_policy)
+        assert {(line["video"], line["start_s"]) for line in of_policy} >= {("park.mp4", 0.0), ("brawl.mp4", 4.0)}
     (videos / "short.csv").write_text(f"path,policy\nbrawl.mp4,{FIGHT}\nnotes.mp4\n")
     status, shown, err = vidlm_says("eval", "--labels", videos / "short.csv")
     assert status == 0
@@ -188,6 +195,7 @@ def test_bad_labels_and_options_are_one_line(
         "invalid_settings: --benchmark lies in a folder": ["--benchmark", "mvbench"],
         "invalid_settings: eval takes --labels": ["--folder", tmp_path],
         "storage_failed: ": ["--labels", videos / "good.csv", "--diagram", tmp_path / "nowhere" / "d.svg"],
+        "storage_failed: each.jsonl": ["--labels", videos / "good.csv", "--each", tmp_path / "nowhere" / "each.jsonl"],
         "invalid_settings: --precision and --recall": ["--labels", videos / "labels.csv", "--recall", "95"],
     }
     for said, arguments in calls.items():
@@ -323,17 +331,27 @@ def test_tempcompass_and_charades_on_the_command_line(
     ]
     files = {"questions/yes_no.json": {"7": {"attribute_change": questions}}}
     folder = benchmark_folder(tmp_path / "tc", videos, {"videos/7.mp4": "park.mp4"}, files)
-    status, shown, err = vidlm_says("eval", "--benchmark", "tempcompass", "--folder", folder, "--pairs", 8, "--json")
+    each = tmp_path / "each.jsonl"
+    asked = ("--benchmark", "tempcompass", "--folder", folder, "--pairs", 8, "--each", each)
+    status, shown, err = vidlm_says("eval", *asked, "--json")
     assert (status, err) == (0, "")
+    lines = [json.loads(line) for line in each.read_text().splitlines()]
+    assert [(line["asked"], line["truth"], line["right"]) for line in lines] == [
+        (one["question"], one["answer"] == "yes", True) for one in questions
+    ]
+    assert [line["said"][:2].lower() for line in lines] == ["ye", "no"]
     rows = {row["name"]: row["value"] for row in json.loads(shown)["rows"]}
     assert (rows["yes_no_accuracy"], rows["mme_score"], rows["unreadable"]) == (1.0, 200.0, 0.0)
     assert rows["yes_no_accuracy (dimension: attribute_change)"] == 1.0
 
     sentences = {"charades_sta_test.txt": "AB 4.0 8.0##the fight.\nAB 0.0 4.0##a green car.\n"}
     folder = benchmark_folder(tmp_path / "sta", videos, {"videos/AB.mp4": "brawl.mp4"}, sentences)
-    status, shown, err = vidlm_says("eval", "--benchmark", "charades-sta", "--folder", folder)
+    status, shown, err = vidlm_says("eval", "--benchmark", "charades-sta", "--folder", folder, "--each", each)
     assert (status, err) == (0, "")
     assert all(words in shown for words in ("charades-sta: questions 2, videos 1", "r1_iou50", "toy model"))
+    lines = [json.loads(line) for line in each.read_text().splitlines()]
+    assert [line["truth"] for line in lines] == [[4.0, 8.0], [0.0, 4.0]]
+    assert all(line["right"] == (line["said"] == line["truth"]) for line in lines)  # its cuts are where the truth's are
 
 
 def test_mvbench_from_its_files_to_its_figures(videos: Path, engine: Engine, tmp_path: Path) -> None:

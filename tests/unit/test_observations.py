@@ -1,7 +1,11 @@
 """The table of an evaluation says what was seen."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from vidlm.evaluation.singles import Single, written_to
 from vidlm.toyworld.observations import Observations, abstaining, table
 
 ABSENT = [(0, 0.0), (0, 0.3), (1, 0.62), (1, 0.0)]
@@ -48,6 +52,35 @@ def test_where_all_are_right_the_interval_still_says_of_how_many_clips() -> None
     row = rows["absent_abstains"]
     assert (row["value"], row["high"], row["n"]) == (1.0, 1.0, 30)
     assert row["low"] == pytest.approx(0.7225, abs=1e-3)  # Wilson's, of ten
+
+
+def test_what_is_told_of_files_passed_on_counts_in_rows_of_their_own() -> None:
+    told: list[Single] = []
+    seen = Observations(tell=told.append)
+    single = Single(row="caption", video="clip 0", asked="", said="A dog.", truth="A dog.", right=True)
+    seen.tell(single)
+    seen.passed_on.tell(single)
+    assert [one.row for one in told] == ["caption", "copied_caption"]
+
+
+def test_lines_are_read_back_as_they_were_told(tmp_path: Path) -> None:
+    """And stand in the file at once, whatever becomes of those after them."""
+    with written_to(tmp_path / "each.jsonl") as tell:
+        tell(Single(row="policy", video="é.mp4", asked="a\nb", said=0.123456, truth=False, right=True, end_s=4.0))
+        tell(Single(row="absent", video="é.mp4", asked="what?", said=None, truth=None, right=True))
+        first, second = map(json.loads, (tmp_path / "each.jsonl").read_text(encoding="utf-8").splitlines())
+    assert first == {
+        "row": "policy",
+        "video": "é.mp4",
+        "asked": "a\nb",
+        "said": 0.1235,
+        "truth": False,
+        "right": True,
+        "end_s": 4.0,
+    }
+    assert (second["said"], second["truth"]) == (None, None)
+    with written_to(None) as tell:
+        tell(Single(row="", video="", asked="", said="", truth="", right=True))
 
 
 def test_of_no_question_nothing_is_said() -> None:

@@ -66,7 +66,8 @@ class Asker:
                     shown[span] = show(prepared, span, self.pairs, self.engine)
                 asked.append((item, _hand_over(item, shown[span], self.engine)))
         for item, replies in asked:
-            yield Reply(item, read_texts(item, [reply.result().text for reply in replies]))
+            words = tuple(reply.result().text for reply in replies)
+            yield Reply(item, read_texts(item, words), words=words)
         sentences = [item for item in items if isinstance(item, Grounding)]
         yield from _ground(sentences, prepared, self.engine, self.settings, work)
 
@@ -78,8 +79,9 @@ def ask_all(
     *,
     skip_unreadable: bool,
     on_progress: Callable[[int], None] = lambda _items: None,
+    on_reply: Callable[[Reply], None] = lambda _reply: None,
 ) -> Replies:
-    """Ask all items about the videos in `folder`; `on_progress` is told how many are done.
+    """Ask all items about the videos in `folder`; `on_progress` is told how many are done, `on_reply` what was said.
 
     Raises `MediaError` that names the video for one that cannot be analysed, unless those are skipped; `ToolError`,
     `ModelError`, `QuestionError`.
@@ -97,7 +99,9 @@ def ask_all(
                     raise MediaError(error.code, f"{video}: {error.detail}") from error
                 done.unreadable[video] = f"{error.code}: {error.detail}"
             else:
-                done.replies += asker.ask(asked, prepared, work)
+                for reply in asker.ask(asked, prepared, work):
+                    done.replies.append(reply)
+                    on_reply(reply)
         count += len(asked)
         on_progress(count)
     return done

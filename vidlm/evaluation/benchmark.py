@@ -16,7 +16,8 @@ from vidlm.errors import DatasetError
 from vidlm.evaluation.asking import Asker, ask_all
 from vidlm.evaluation.benchmarks import charades_sta, mvbench, tempcompass, video_mme
 from vidlm.evaluation.items import Item, Loaded
-from vidlm.evaluation.scoring import rows_of
+from vidlm.evaluation.scoring import rows_of, single_of
+from vidlm.evaluation.singles import Tell, tell_nobody
 from vidlm.prompts import PROMPT_VERSION
 from vidlm.running import running_engine
 
@@ -84,15 +85,23 @@ def evaluate_benchmark(
     skip_missing: bool = False,
     model: Engine | None = None,
     on_progress: Callable[[int], None] = lambda _items: None,
+    tell: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """The document: `rows`, what they rest on, and what was left out.
 
-    `model` is a running engine, the settings' own when None; `on_progress` is told how many questions are done. Raises
-    what `ask_all` does, and `CheckpointError`.
+    `model` is a running engine, the settings' own when None; `on_progress` is told how many questions are done, `tell`
+    every reply as it comes. Raises what `ask_all` does, and `CheckpointError`.
     """
     with running_engine(model, settings) as engine:
         asker = Asker(engine, settings, pairs)
-        asked = ask_all(asker, chosen.items, chosen.folder, skip_unreadable=skip_missing, on_progress=on_progress)
+        asked = ask_all(
+            asker,
+            chosen.items,
+            chosen.folder,
+            skip_unreadable=skip_missing,
+            on_progress=on_progress,
+            on_reply=lambda reply: tell(single_of(reply)),
+        )
         info = engine.info
     left_out = dict(chosen.loaded.left_out)
     if chosen.missing:

@@ -60,9 +60,11 @@ class Reply:
     """What was made of one item.
 
     Choice: for every rotation, beginning with none, the option it chose, in the item's own order. YesNo:
-    one entry, 1 for yes and 0 for no. None is what could not be read. Grounding: `found` is the best interval.
+    one entry, 1 for yes and 0 for no. None is what could not be read. Grounding: `found` is the best interval. `words`
+    are the replies that choices were read from.
     """
 
     item: Item
     chosen: tuple[int | None, ...] = ()
     found: Span | None = None
+    words: tuple[str, ...] = ()

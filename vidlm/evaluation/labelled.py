@@ -18,6 +18,7 @@ from vidlm.errors import MediaError
 from vidlm.evaluation import metrics
 from vidlm.evaluation.figures import Row, known, sampled, share
 from vidlm.evaluation.labels import LabelledVideo, Labels
+from vidlm.evaluation.singles import Single, Tell, tell_nobody
 from vidlm.moderation.policies import PolicySet
 from vidlm.pipeline import analyze_windows
 from vidlm.preparation import prepare
@@ -63,21 +64,27 @@ def evaluate_labels(
     *,
     model: Engine | None = None,
     on_progress: Callable[[int], None] = lambda _videos: None,
+    tell: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """The document for a file of labels: `rows` over all policies, and each of them in `policies`.
 
-    `model` is a running engine, the settings' own when None; `on_progress` is told how many videos are done. Raises
-    `CheckpointError`, `ToolError` and `ModelError`; files that cannot be decoded are no error but in `skipped`.
+    `model` is a running engine, the settings' own when None; `on_progress` is told how many videos are done, `tell`
+    every score as it comes. Raises `CheckpointError`, `ToolError` and `ModelError`; files that cannot be decoded are no
+    error but in `skipped`.
     """
     judged: list[Judged] = []
     skipped: list[Skipped] = []
     with running_engine(model, settings) as engine:
         for number, video in enumerate(labels.videos):
-            outcome = _judge(number, video, labels.policies, engine, settings)
-            if isinstance(outcome, Skipped):
-                skipped.append(outcome)
+            scored = _scored(video, labels.policies, engine, settings)
+            if isinstance(scored, Skipped):
+                skipped.append(scored)
             else:
-                judged += outcome
+                judged += [
+                    _judged(number, video, policy, segment, tell)
+                    for segment in scored
+                    for policy in labels.policies.policies
+                ]
             on_progress(number + 1)
         info = engine.info
     everything = _Column.of(judged, {policy.id: policy.review_threshold for policy in labels.policies.policies})
@@ -91,9 +98,7 @@ def evaluate_labels(
     }
 
 
-def _judge(
-    number: int, video: LabelledVideo, policies: PolicySet, engine: Engine, settings: Settings
-) -> list[Judged] | Skipped:
+def _scored(video: LabelledVideo, policies: PolicySet, engine: Engine, settings: Settings) -> list[Segment] | Skipped:
     from vidlm.seeing import Eyes  # noqa: PLC0415  torch: seconds, and absent on some machines
 
     with scratch_folder("vidlm-work-") as folder:
@@ -106,13 +111,24 @@ def _judge(
             if label.span is not None and label.span.start_s >= prepared.info.duration_s:
                 reason = f"a label begins at {label.span.start_s:g} s, the video ends at {prepared.info.duration_s:g} s"
                 return Skipped(video.name, label.line, "label_outside", reason)
-        segments = analyze_windows(prepared, prepared.windows, Eyes(engine), policies)
-    return [_judged(number, video, policy, segment) for segment in segments for policy in policies.policies]
+        return analyze_windows(prepared, prepared.windows, Eyes(engine), policies)
 
 
-def _judged(number: int, video: LabelledVideo, policy: Policy, segment: Segment) -> Judged:
-    positive = video.holds(policy.id, Span(segment.start_s, segment.end_s))
-    return Judged(number, policy.id, segment.scores[policy.id], positive)
+def _judged(number: int, video: LabelledVideo, policy: Policy, segment: Segment, tell: Tell) -> Judged:
+    score, positive = segment.scores[policy.id], video.holds(policy.id, Span(segment.start_s, segment.end_s))
+    tell(
+        Single(
+            row="scores",
+            video=video.name,
+            start_s=segment.start_s,
+            end_s=segment.end_s,
+            asked=policy.id,
+            said=score,
+            truth=positive,
+            right=(score >= policy.review_threshold) == positive,
+        )
+    )
+    return Judged(number, policy.id, score, positive)
 
 
 # ---- from what was judged to figures

@@ -14,6 +14,7 @@ from vidlm.domain import Span
 from vidlm.evaluation import metrics
 from vidlm.evaluation.figures import Row, row, sampled, share
 from vidlm.evaluation.items import Choice, Grounding, Reply, YesNo
+from vidlm.evaluation.singles import Single, times
 
 WHOLE: Final = ""
 """The group that everything belongs to."""
@@ -27,6 +28,27 @@ def rows_of(replies: Sequence[Reply]) -> list[Row]:
     rows = _choice_rows(choices) + _yes_no_rows(yes_no) + _grounding_rows(grounded)
     read = [number for reply in replies for number in reply.chosen]
     return rows + ([share("unreadable", read.count(None), len(read), at_least=False)] if read else [])
+
+
+def single_of(reply: Reply) -> Single:
+    """One reply by itself. A choice is right where every rotation is, an interval where half of it and the truth is
+    common to both."""
+    match reply.item:
+        case Choice(video=video, question=asked, options=options, answer=answer):
+            right = all(number == answer for number in reply.chosen)
+            return Single(
+                row="choice_circular", video=video, asked=asked, said=reply.words, truth=options[answer], right=right
+            )
+        case YesNo(video=video, question=asked, answer=holds):
+            right, (said,) = reply.chosen == (int(holds),), reply.words
+            return Single(row="yes_no_accuracy", video=video, asked=asked, said=said, truth=holds, right=right)
+        case Grounding(video=video, sentence=asked, span=span):
+            right = _iou(reply.found, span) >= 0.5
+            return Single(
+                row="r1_iou50", video=video, asked=asked, said=times(reply.found), truth=times(span), right=right
+            )
+        case item:
+            raise TypeError(f"an item of no known kind: {item}")
 
 
 def _choice_rows(choices: Sequence[tuple[Choice, Reply]]) -> list[Row]:

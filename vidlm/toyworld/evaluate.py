@@ -8,37 +8,35 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from vidlm.answer import answer_question
 from vidlm.config import Settings
 from vidlm.domain import Answer, Segment, Span
 from vidlm.evaluation.asking import top_span
+from vidlm.evaluation.singles import Said, Single, Tell, tell_nobody, times
 from vidlm.moderation.policies import PolicySet, load_policies
-from vidlm.pipeline import analyze_windows
-from vidlm.preparation import Prepared, prepare
+from vidlm.preparation import Prepared
 from vidlm.running import load_engine
-from vidlm.seeing import Eyes
 from vidlm.toyworld.absent import absent_question
 from vidlm.toyworld.composed import composed_policy, sample_composed
-from vidlm.toyworld.encode import Form, encode_again, encode_clip
+from vidlm.toyworld.encode import Form
 from vidlm.toyworld.files import sample_form
 from vidlm.toyworld.observations import ATTRIBUTES, DECIDED, Observations, Pairs, abstaining, table
 from vidlm.toyworld.questions import Question, questions
 from vidlm.toyworld.scene import Clip
 from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_between
 from vidlm.toyworld.variants import cropped, shifted, with_held_out, with_words, with_words_beside
+from vidlm.toyworld.workbench import Workbench, drawn_at, seconds_for_ten
 from vidlm.toyworld.world import EVAL_SEEDS, HELD_OUT, Rng, sample_clip
 
 if TYPE_CHECKING:
-    from vidlm.model.engine import Engine
+    pass
 
 LONG_EVERY: Final = 10
 """Every tenth clip lasts 20 to 60 s; the others, 4 to 12 s."""
@@ -48,10 +46,6 @@ CROP: Final = 0.1
 """Share of the width and of the height that is cut off then."""
 OVERLAYS: Final = ("NO WEAPONS", "ALL CLEAR", "JUST A TOY", "HARMLESS")
 """Words that contradict, one for each such clip in turn; training writes only the first."""
-PASSED_ON_CRF: Final = 35
-PASSED_ON_SCALE: Final = 2 / 3
-PASSED_ON_LEAST: Final = 120
-"""What is done to a file that is passed on; no side gets shorter than the least."""
 
 DESCRIBED: Final = 6
 """Policies about places, movements, numbers, alternatives and exceptions that every clip is scored for."""
@@ -71,18 +65,19 @@ def evaluate(
     on_progress: Callable[[int], None] | None = None,
     *,
     variants: bool = True,
+    tell: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """The table for `count` clips: `{"seed", "count", "model", "rows": [{name, value, low, high, bar, at_least, n}],
     "abstaining": [{answer_confidence, absent_abstains, wrong_abstentions}]}`.
 
     `at_least` says which side of the bar is good. Without `variants` no clip is re-encoded or written over. Values
-    that cannot be known from so few clips are None. Raises
+    that cannot be known from so few clips are None. `tell` hears of every single thing that was asked. Raises
     `CheckpointError` for a model that cannot be loaded, `ToolError` where ffmpeg fails.
     """
-    seen = Observations()
+    seen = Observations(tell=tell)
     with load_engine(None, settings) as engine, tempfile.TemporaryDirectory(prefix="vidlm-eval-") as folder:
         for index in range(count):
-            bench = _Bench(engine, settings, Path(folder), index)
+            bench = Workbench(engine, settings, Path(folder), index)
             rng = np.random.default_rng([EVAL_SEEDS.start + 1, seed, index])
             halves = rng.integers(40, 121) if index % LONG_EVERY == LONG_EVERY - 1 else rng.integers(8, 25)
             clip, form = with_held_out(rng, sample_clip(rng, duration_s=float(halves) / 2)), sample_form(rng)
@@ -93,7 +88,7 @@ def evaluate(
                 _observe_variants(seen, bench, clip, form)
             if on_progress is not None:
                 on_progress(index + 1)
-        seconds = [_seconds_for_ten(engine, settings, Path(folder)) for _ in range(3)]
+        seconds = [seconds_for_ten(engine, settings, Path(folder)) for _ in range(3)]
     return {
         "seed": seed,
         "count": count,
@@ -106,75 +101,62 @@ def evaluate(
 # ---- one clip
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """Where clip `index` is written and who looks at it."""
-
-    engine: Engine
-    settings: Settings
-    folder: Path
-    index: int
-
-    @property
-    def eyes(self) -> Eyes:
-        return Eyes(self.engine)
-
-    def prepare(self, clip: Clip, form: Form, crf: int | None = None) -> Prepared:
-        """The clip as a file of that form, then as the pipeline prepares it."""
-        return self._prepared(self._write(clip, form, crf))
-
-    def prepare_passed_on(self, clip: Clip, form: Form) -> Prepared:
-        """The same of what somebody made of that file: smaller, as far as the world's sizes go, and encoded once more,
-        frugally."""
-        passed_on = self.folder / "passed-on.mp4"
-        scale = max(PASSED_ON_SCALE, min(1.0, PASSED_ON_LEAST / min(form.height, form.width)))
-        height, width = (round(side * scale / 2) * 2 for side in (form.height, form.width))
-        encode_again(self._write(clip, form), passed_on, height=height, width=width, crf=PASSED_ON_CRF)
-        return self._prepared(passed_on)
-
-    def _write(self, clip: Clip, form: Form, crf: int | None = None) -> Path:
-        source = self.folder / f"clip{form.suffix}"
-        options = dataclasses.asdict(form)
-        encode_clip(clip, source, crf=crf, **{name: options[name] for name in options if name != "suffix"})
-        return source
-
-    def _prepared(self, source: Path) -> Prepared:
-        work = Path(tempfile.mkdtemp(dir=self.folder))
-        geometry = self.engine.info.geometry
-        return prepare(source, work, filename=source.name, geometry=geometry, settings=self.settings)
-
-    def analyze(self, prepared: Prepared, policies: PolicySet) -> list[Segment]:
-        return analyze_windows(prepared, prepared.windows, self.eyes, policies)
-
-
-def _observe(seen: Observations, bench: _Bench, rng: Rng, *, prepared: Prepared, clip: Clip, form: Form) -> None:
+def _observe(seen: Observations, bench: Workbench, rng: Rng, *, prepared: Prepared, clip: Clip, form: Form) -> None:
     """What comes out of a clip that was drawn in this form: scores and captions of its parts, answers of the whole."""
-    there = facts_between(clip, _drawn(prepared.frame_times_s, form))
+    there = facts_between(clip, drawn_at(prepared.frame_times_s, form))
     described = {made.policy.id: made for made in (sample_composed(rng, there, plain=False) for _ in range(DESCRIBED))}
     known = load_policies()
     custom = {**HELD_OUT_POLICIES, **{name: made.policy for name, made in described.items()}}
     policies = PolicySet(known.version, (*known.policies, *custom.values()))
     for segment in bench.analyze(prepared, policies):
-        shown = facts_between(clip, _drawn(segment.frame_times_s, form))
-        _observe_segment(seen, bench.index, segment, shown)
-        seen.described += [(bench.index, segment.scores[name], made.holds(shown)) for name, made in described.items()]
-    asked = _Asked(bench, rng, prepared, clip, there)
-    _observe_answers(seen, asked)
-    _observe_times(seen, asked)
+        shown = facts_between(clip, drawn_at(segment.frame_times_s, form))
+        part = _Part(seen, bench.index, segment)
+        _observe_segment(part, shown)
+        for name, made in described.items():
+            part.score(seen.described, "described_accuracy", name, made.holds(shown))
+    asked = _Asked(seen, bench, rng, prepared, clip, there)
+    _observe_answers(asked)
+    _observe_times(asked)
 
 
-def _drawn(times_s: Sequence[float], form: Form) -> npt.NDArray[np.float64]:
-    """When the source frame on screen at each time was drawn."""
-    return np.floor(np.asarray(times_s) * form.fps + 1e-6) / form.fps
+@dataclass(frozen=True)
+class _Part:
+    """A segment of clip `index`, and what is noted of it."""
+
+    seen: Observations
+    index: int
+    segment: Segment
+
+    def score(self, pairs: Pairs, row: str, policy_id: str, holds: bool) -> None:
+        score = self.segment.scores[policy_id]
+        pairs.append((self.index, score, holds))
+        self.tell(row, policy_id, said=score, truth=holds, right=(score >= DECIDED) == holds)
+
+    def tell(self, row: str, asked: str, *, said: Said, truth: Said, right: bool) -> None:
+        start_s, end_s = self.segment.start_s, self.segment.end_s
+        self.seen.tell(_single(self.index, row, asked, said=said, truth=truth, right=right, of=Span(start_s, end_s)))
 
 
-def _observe_segment(seen: Observations, index: int, segment: Segment, there: Sequence[Fact]) -> None:
+def _single(
+    index: int, row: str, asked: str, *, said: Said, truth: Said, right: bool, of: Span | None = None
+) -> Single:
+    start_s, end_s = times(of) or (None, None)
+    video = f"clip {index}"
+    return Single(row=row, video=video, start_s=start_s, end_s=end_s, asked=asked, said=said, truth=truth, right=right)
+
+
+def _observe_segment(part: _Part, there: Sequence[Fact]) -> None:
+    seen = part.seen
     holding = {policy for fact in there for policy in fact.policies}
-    seen.policy += [(index, segment.scores[policy], policy in holding) for policy in KNOWN_POLICIES]
+    for policy in KNOWN_POLICIES:
+        part.score(seen.policy, "policy_auroc", policy, policy in holding)
     names = {fact.name for fact in there}
-    seen.composed += [(index, segment.scores[policy.id], name in names) for name, policy in HELD_OUT_POLICIES.items()]
-    stated, true = _statements(segment.caption), _statements(caption(there))
-    seen.stated.append((index, len(stated & true), len(stated), len(true)))
+    for name, held_out in HELD_OUT_POLICIES.items():
+        part.score(seen.composed, "composed_accuracy", held_out.id, name in names)
+    said, truth = part.segment.caption, caption(there)
+    stated, true = _statements(said), _statements(truth)
+    seen.stated.append((part.index, len(stated & true), len(stated), len(true)))
+    part.tell("caption", "", said=said, truth=truth, right=stated == true)
 
 
 def _statements(text: str) -> set[str]:
@@ -187,9 +169,10 @@ def _statements(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A prepared clip that is asked questions, and what of it can be seen."""
+    """A prepared clip that is asked questions, what of it can be seen, and where it is noted what came of them."""
 
-    bench: _Bench
+    seen: Observations
+    bench: Workbench
     rng: Rng
     prepared: Prepared
     clip: Clip
@@ -210,29 +193,51 @@ class _Asked:
         found = {question.kind: question for question in self.possible(unseen=unseen) if question.kind in ATTRIBUTES}
         return list(found.values())
 
+    def right(self, question: Question, row: str) -> tuple[bool, Answer]:
+        """Whether the answer's words are the true ones, and the answer."""
+        said = self.answer(question)
+        right = _same(said.text, question.answer)
+        self.tell(row, question.text, said=said.text, truth=question.answer, right=right)
+        return right, said
 
-def _observe_answers(seen: Observations, asked: _Asked) -> None:
-    index = asked.bench.index
+    def tell(self, row: str, asked: str, *, said: Said, truth: Said, right: bool) -> None:
+        self.seen.tell(_single(self.bench.index, row, asked, said=said, truth=truth, right=right))
+
+
+def _observe_answers(asked: _Asked) -> None:
+    seen, index = asked.seen, asked.bench.index
     for question in asked.attributes():
-        said = asked.answer(question)
-        seen.attributes[question.kind].append((index, _same(said.text, question.answer)))
-        seen.present.append((index, _sure(said)))
+        right, said = asked.right(question, f"attribute_{question.kind}")
+        seen.attributes[question.kind].append((index, right))
+        _observe_present(asked, question, said)
     for question in asked.attributes(unseen=True)[:STRANGE]:
-        seen.strange.append((index, _same(asked.answer(question).text, question.answer)))
+        right, _ = asked.right(question, "unseen_wording_exact")
+        seen.strange.append((index, right))
     for _ in range(ABSENT):
-        seen.absent.append((index, _sure(asked.answer(absent_question(asked.rng, asked.there)))))
+        question = absent_question(asked.rng, asked.there)
+        said = asked.answer(question)
+        seen.absent.append((index, _sure(said)))
+        asked.tell("absent_abstains", question.text, said=said.text, truth=None, right=said.abstained)
 
 
-def _observe_times(seen: Observations, asked: _Asked) -> None:
+def _observe_present(asked: _Asked, question: Question, said: Answer) -> None:
+    """Whether what is there was found, whatever was said of it."""
+    asked.seen.present.append((asked.bench.index, _sure(said)))
+    asked.tell("wrong_abstentions", question.text, said=said.text, truth=question.answer, right=not said.abstained)
+
+
+def _observe_times(asked: _Asked) -> None:
     """One when-question: the interval that its answer rests on most against the true one."""
     question = next((question for question in asked.possible() if question.kind == "when"), None)
     if question is None:
         return
     said = asked.answer(question)
-    truth = next(fact for fact in facts(asked.clip) if fact.same_actor(question.about[0]))
-    top = top_span(said.evidence)
-    seen.when.append((asked.bench.index, top.iou(Span(truth.start_s, truth.end_s)) if top else 0.0))
-    seen.present.append((asked.bench.index, _sure(said)))
+    fact = next(fact for fact in facts(asked.clip) if fact.same_actor(question.about[0]))
+    top, truth = top_span(said.evidence), Span(fact.start_s, fact.end_s)
+    iou = top.iou(truth) if top else 0.0
+    asked.seen.when.append((asked.bench.index, iou))
+    asked.tell("when_mean_iou", question.text, said=times(top), truth=times(truth), right=iou >= 0.7)
+    _observe_present(asked, question, said)
 
 
 def _sure(said: Answer) -> float:
@@ -255,14 +260,14 @@ def _same(said: str, truth: str) -> bool:
 # ---- the same clip, otherwise
 
 
-def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form) -> None:
+def _observe_variants(seen: Observations, bench: Workbench, clip: Clip, form: Form) -> None:
     known = load_policies()
     policies = PolicySet(known.version, tuple(policy for policy in known.policies if policy.id in KNOWN_POLICIES))
 
     def scored(clip: Clip, form: Form, crf: int | None = None) -> Pairs:
         found: Pairs = []
         for segment in bench.analyze(bench.prepare(clip, form, crf), policies):
-            there = facts_between(clip, _drawn(segment.frame_times_s, form))
+            there = facts_between(clip, drawn_at(segment.frame_times_s, form))
             holding = {policy for fact in there for policy in fact.policies}
             found += [(bench.index, score, policy in holding) for policy, score in segment.scores.items()]
         return found
@@ -286,22 +291,10 @@ def _observe_variants(seen: Observations, bench: _Bench, clip: Clip, form: Form)
         other = of_time.get(one.start_s)
         if other is None:
             continue  # words moved a cut
-        there = facts_between(clip, _drawn(one.frame_times_s, form))
+        there = facts_between(clip, drawn_at(one.frame_times_s, form))
         for policy in {policy for fact in there for policy in fact.policies}:
             if one.scores[policy] >= DECIDED:
-                seen.overlay.append((bench.index, other.scores[policy] < DECIDED))
-
-
-def _seconds_for_ten(engine: Engine, settings: Settings, folder: Path) -> float:
-    """Seconds from file to captions and scores of a ten second clip under twelve policies, the model being loaded."""
-    clip = sample_clip(np.random.default_rng(EVAL_SEEDS.start), duration_s=10.0)
-    source = folder / "ten.mp4"
-    encode_clip(clip, source, height=240, width=320, fps=24, audio=True)
-    known = load_policies()
-    twelve = (*KNOWN_POLICIES, *(policy.id for policy in known.policies if policy.id not in KNOWN_POLICIES))[:12]
-    policies = PolicySet(known.version, tuple(policy for policy in known.policies if policy.id in twelve))
-    began = time.perf_counter()
-    work = Path(tempfile.mkdtemp(dir=folder))
-    prepared = prepare(source, work, filename="ten.mp4", geometry=engine.info.geometry, settings=settings)
-    analyze_windows(prepared, prepared.windows, Eyes(engine), policies)
-    return time.perf_counter() - began
+                flipped = other.scores[policy] < DECIDED
+                seen.overlay.append((bench.index, flipped))
+                part = _Part(seen, bench.index, other)
+                part.tell("overlay_flips", policy, said=other.scores[policy], truth=True, right=not flipped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vidlm.evaluation import metrics
 from vidlm.evaluation.figures import Row, row, sampled
+from vidlm.evaluation.singles import Single, Tell, tell_nobody
 from vidlm.moderation.intervals import wilson
 
 DECIDED: Final = 0.5
@@ -38,7 +39,7 @@ Pairs = list[tuple[int, float, bool]]
 
 @dataclass
 class Observations:
-    """What was seen of all clips, each with the number of its clip."""
+    """What was seen of all clips, each with the number of its clip. `tell` hears of every single thing besides."""
 
     policy: Pairs = field(default_factory=list)
     composed: Pairs = field(default_factory=list)
@@ -52,13 +53,17 @@ class Observations:
     unchanged: Pairs = field(default_factory=list)  # of the clips that there are variants of
     variants: dict[str, Pairs] = field(default_factory=dict)
     overlay: list[tuple[int, bool]] = field(default_factory=list)  # clip, flipped from unsafe to safe
+    tell: Tell = tell_nobody
     _passed_on: Observations | None = None
 
     @property
     def passed_on(self) -> Observations:
         """The same of files that somebody passed on."""
-        self._passed_on = self._passed_on or Observations()
+        self._passed_on = self._passed_on or Observations(tell=self._tell_of_passed_on)
         return self._passed_on
+
+    def _tell_of_passed_on(self, single: Single) -> None:
+        self.tell(replace(single, row=_copied(single.row)))
 
 
 def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
@@ -68,11 +73,15 @@ def table(seen: Observations, seconds: Sequence[float]) -> list[Row]:
     for found in _what_it_sees(seen.passed_on):
         if found["name"] in PASSED_ON:
             bar = found["bar"] + (-SLACK if found["at_least"] else SLACK)
-            rows.append(found | {"name": f"copied_{found['name']}", "bar": round(bar, 3)})
+            rows.append(found | {"name": _copied(found["name"]), "bar": round(bar, 3)})
     duration = sampled(
         "seconds_for_10s_clip", [0, 1, 2], lambda i: float(np.median(np.asarray(seconds)[i])), bar=2.0, at_least=False
     )
     return [*rows, duration]
+
+
+def _copied(row: str) -> str:
+    return f"copied_{row}"
 
 
 def _what_it_sees(seen: Observations) -> list[Row]:
