@@ -230,7 +230,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="./run bench backfill", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of video in the library")
     parser.add_argument("--analysed", type=float, help="minutes that are analysed; by default all of them")
     parser.add_argument("--clip-s", type=float, default=60.0, help="seconds of one video")

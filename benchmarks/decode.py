@@ -161,7 +161,9 @@ def child(way: str, path: Path, runs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="./run bench decode", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--codecs", default=",".join(CODECS))
     parser.add_argument("--seconds", type=float, default=24.0, help="length of each clip")

@@ -67,7 +67,7 @@ _NEXT: Final = """key => new Promise((done, fail) => {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="./run bench desk", description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--decisions", type=int, default=30)
     parser.add_argument("--kept", type=int, default=500)

@@ -118,7 +118,7 @@ def _zipf() -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="library", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./run bench library", description=__doc__)
     parser.add_argument("--videos", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--database", default=None, help="an empty database's URL; SQLite in a new folder when unset")

@@ -1,4 +1,4 @@
-"""How well re-uploads are found again, and strangers left alone: `python -m benchmarks.likeness`, JSON on stdout.
+"""How well re-uploads are found again, and strangers left alone: `./run bench likeness`, JSON on stdout.
 
 Clips of the toy world and natural-looking ones, as many of each, are all made known. Every clip then comes back changed
 in each way of `likeness_clips.TRANSFORMS`, and the whole library is searched for it, mirror images included:
@@ -216,7 +216,9 @@ def _seconds(work: Any) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="./run bench likeness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the clips")
     parser.add_argument("--clips", type=int, default=CLIPS)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)

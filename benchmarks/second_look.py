@@ -218,7 +218,7 @@ def _share(part: int, whole: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="second_look", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./run bench second_look", description=__doc__)
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--clips", type=int, default=80, help="with a hazard, and as many without one")
     parser.add_argument("--quick", action="store_true", help="a tenth of the clips")

@@ -95,7 +95,7 @@ def measure(database: Database, rounds: int, policies: PolicySet) -> dict[str, A
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="what_if", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./run bench what_if", description=__doc__)
     parser.add_argument("--segments", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--database", default=None, help="an empty database's URL; SQLite in a new folder when unset")

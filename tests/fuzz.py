@@ -1,6 +1,6 @@
 """Good films with some bytes changed, one after the other, through the untrusted side.
 
-`python -m tests.fuzz --count N --seed S [--keep FOLDER]` says in one line what became of them, and fails if anything
+`./run fuzz --count N --seed S [--keep FOLDER]` says in one line what became of them, and fails if anything
 crashed, took too long or left something behind. Mutation `n` of a seed is the same wherever the same films are, so one
 that was found can be made again.
 """
@@ -120,7 +120,7 @@ def _length(rng: random.Random) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit status: 1 if anything was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="./run fuzz", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--count", type=int, default=2000, help="how many mutations")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--keep", type=Path, help="folder for files that broke something")
