@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vidlm.toyworld import contrast, student
-from vidlm.toyworld.dataset import ROUGH, SIZES, TASKS, ImageStream, Pairs, PairStream, RowStream
+from vidlm.toyworld.dataset import EASY, ROUGH, SIZES, TASKS, ImageStream, Pairs, PairStream, RowStream
 from vidlm.toyworld.lessons import Towers
 from vidlm.toyworld.losses import autocast, exact_by_kind, stage1_loss, stage2_loss
 from vidlm.toyworld.parallel import Descend
@@ -55,11 +55,14 @@ class Course(Protocol):
 class Batches:
     """How a stage's batches are drawn: about `size` frame pairs each, from seeds nobody else has.
 
-    `pair_share`: of those that are single pairs, where a stage has others too, 0..1.
+    `pair_share`: of those that are single pairs, where a stage has others too, 0..1. `easy`: they show little.
     """
 
-    def __init__(self, seed: Sequence[int], size: int, workers: int, pair_share: float = 0.0) -> None:
-        self.seed, self.size, self._workers, self.pair_share = seed, size, workers, pair_share
+    def __init__(
+        self, seed: Sequence[int], size: int, workers: int, *, pair_share: float = 0.0, easy: bool = False
+    ) -> None:
+        self.seed, self.size, self._workers = seed, size, workers
+        self.pair_share, self.easy = pair_share, easy
 
     def endless(self, source: torch.utils.data.IterableDataset[Any]) -> Iterator[Any]:
         loader: Any = torch.utils.data.DataLoader(
@@ -108,7 +111,7 @@ class Tiny:
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
         source: Any = PairStream(batches.seed, count=batches.size)
         if self._stage > 1:
-            mix = TASKS if self._stage == 2 else ROUGH
+            mix = EASY if batches.easy else TASKS if self._stage == 2 else ROUGH
             source = RowStream(
                 self._words, batches.seed, mix, pair_share=batches.pair_share, pairs_per_batch=batches.size
             )

@@ -22,7 +22,7 @@ SIZES: Final = ((112, 168), (112, 196), (140, 140), (168, 112), (196, 112))
 SIZE_SHARES: Final = (0.34, 0.26, 0.16, 0.12, 0.12)
 """(height, width) of frames as the model sees them, for 4:3, 16:9, square and portrait sources."""
 SMALLER: Final = ((84, 112), (84, 140), (112, 112), (112, 84), (140, 84))
-"""The same for stage 1, which sees frames of about half the pixels: its steps take less time."""
+"""The same where frames have about half the pixels, so that steps take less time: stage 1, and how stage 2 begins."""
 
 PAIRS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32)
 """Frame pairs of a window: what a segment, a closer look or an answer from several segments may show."""
@@ -33,13 +33,17 @@ class Mix:
     """What a stage's batches are made of.
 
     text_share: batches of summaries and titles.  pair_counts: how readily a window has each number of `PAIRS`.
+    sizes: of frames, as readily as `SIZE_SHARES` says.
     """
 
     text_share: float
     pair_counts: tuple[float, ...]
     rough: Roughness = PLAIN
+    sizes: tuple[tuple[int, int], ...] = SIZES
 
 
+EASY: Final = Mix(0.02, (10, 10, 8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), sizes=SMALLER)
+"""What stage 2 begins with, from nothing: where little is shown, where to look is soon found."""
 TASKS: Final = Mix(0.05, (8, 14, 16, 12, 8, 8, 8, 8, 8, 8, 7, 5, 2, 0, 0, 0))
 """Stage 2: windows as the product cuts them, and the parts of them that it looks at closer."""
 ROUGH: Final = Mix(0.1, (10, 14, 16, 10, 8, 8, 8, 8, 7, 7, 6, 5, 2, 1, 1, 1), Roughness(words=0.4, codec=0.4))
@@ -105,7 +109,7 @@ class RowStream(torch.utils.data.IterableDataset[Any]):
         rng, mix = _worker_rng(self._seed), self._mix
         shares = np.asarray(mix.pair_counts) / sum(mix.pair_counts)
         while True:
-            size = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
+            size = mix.sizes[int(rng.choice(len(mix.sizes), p=SIZE_SHARES))]
             roll = rng.random()
             if roll < mix.text_share:
                 yield sample_text_rows(rng, self._words, max(4, self._budget // 3))
