@@ -20,7 +20,8 @@ from vidlm.toyworld.truth import WAYS, Fact, at_place, some_people
 from vidlm.toyworld.world import HELD_OUT, PLACES, SHAPE_COLOURS, Rng
 
 MOTIONS: Final = (*WAYS, "grows")
-TRIES: Final = 30
+TRIES: Final = 20
+FORMS_TRIED: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,40 +64,77 @@ def in_other_words(rng: Rng, text: str) -> str:
 
 
 def sample_composed(rng: Rng, seen: Sequence[Fact], *, plain: bool = True) -> Composed:
-    """A policy about what can be seen or something near it, as often true as not where that can be, never one of the
-    held-out pairs. Unless `plain`, one that says more than which thing: where it is, how many, what else."""
+    """A policy about what can be seen or something near it, never one of the held-out pairs. Each form of policy is as
+    often true as not, as far as that can be: a form that is seldom true would be answered by its form. Unless `plain`,
+    one that says more than which thing: where it is, how many, what else."""
     shares = np.asarray(_SHARES) * [plain or form not in _PLAIN for form in _FORMS]
-    wanted = rng.random() < 0.5
-    found = None
-    for _ in range(TRIES):
-        near = seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.6 else absent_fact(rng, seen)
+    for _ in range(FORMS_TRIED):
         form = _FORMS[int(rng.choice(len(_FORMS), p=shares / shares.sum()))]
-        made = None if (near.colour, near.kind) in HELD_OUT else form(rng, near, seen)
-        found = made or found
-        if made is not None and made.holds(seen) == wanted:
-            return made
-    return found or Composed("fire", "", lambda fact: fact.kind == "fire")
+        wanted = rng.random() < 0.5
+        if not wanted and rng.random() > _DENIED.get(form, 1.0):
+            continue
+        for _ in range(TRIES):
+            near = _near(rng, seen, there=wanted or rng.random() < 0.4)
+            made = None if (near.colour, near.kind) in HELD_OUT else form(rng, near, seen)
+            if made is not None and made.holds(seen) == wanted:
+                return made
+    return Composed("fire", "", lambda fact: fact.kind == "fire")
 
 
 def sample_contrast(rng: Rng, seen: Sequence[Fact]) -> list[Composed]:
     """Two policies that differ in little but what has to be read, never with one of the held-out pairs: "a dog and a
     house" and "a dog or a house"; "a ball" and "a ball, but not a red one"; something moving left and something that
     grows. None where what was drawn cannot be put so."""
-    near = seen[int(rng.integers(len(seen)))] if seen and rng.random() < 0.7 else absent_fact(rng, seen)
-    if (near.colour, near.kind) in HELD_OUT:
-        return []
     roll = rng.random()
-    made: list[Composed | None]
-    if roll < 0.5:
-        other = _another(rng, seen)
-        made = [_two(near, other, "and"), _two(near, other, "or")]
-    elif roll < 0.75:
-        made = [_except(rng, near, seen), _kind(rng, near, seen)]
+    made: Sequence[Composed | None]
+    if roll < 0.4:
+        made = _and_or(rng, seen)
+    elif roll < 0.7:
+        made = _with_and_without_exception(rng, seen)
     else:
-        one = near.motion if near.motion in MOTIONS else str(rng.choice(MOTIONS))
-        other_way = str(rng.choice([motion for motion in MOTIONS if motion != one]))
-        made = [_something_that(one), _something_that(other_way)]
+        made = _other_ways(rng, seen)
     return [policy for policy in made if policy is not None]
+
+
+def _near(rng: Rng, seen: Sequence[Fact], *, there: bool) -> Fact:
+    """One of those that can be seen, if that is wanted and there are any, or something that is not there."""
+    return seen[int(rng.integers(len(seen)))] if seen and there else absent_fact(rng, seen)
+
+
+def _and_or(rng: Rng, seen: Sequence[Fact]) -> list[Composed | None]:
+    """Of both things, of one of them, of neither: "and" is true of the first only, "or" of the first two."""
+    first, second = ((True, True), (True, False), (False, False))[int(rng.choice(3, p=[0.42, 0.34, 0.24]))]
+    for _ in range(TRIES):
+        near, other = _near(rng, seen, there=first), _near(rng, seen, there=second)
+        names = {fact.name for fact in seen}
+        fits = near.name != other.name and (near.name in names, other.name in names) == (first, second)
+        if fits and not HELD_OUT & {(near.colour, near.kind), (other.colour, other.kind)}:
+            pair = (near, other) if rng.random() < 0.5 else (other, near)
+            return [_two(*pair, "and"), _two(*pair, "or")]
+    return []
+
+
+def _with_and_without_exception(rng: Rng, seen: Sequence[Fact]) -> list[Composed | None]:
+    """Of a kind that is there in the colour that is not counted, or in another, or is not there."""
+    excepted, there = ((True, True), (False, True), (False, False))[int(rng.choice(3, p=[0.35, 0.45, 0.2]))]
+    kinds = {fact.kind for fact in seen}
+    for _ in range(TRIES):
+        near = _near(rng, seen, there=there)
+        policy = _except(rng, near, seen)
+        if policy is None or (near.kind in kinds) != there or (there and policy.holds(seen) == excepted):
+            continue
+        return [policy, _kind(rng, near, seen)] if excepted or rng.random() < 0.4 else [policy]
+    return []
+
+
+def _other_ways(rng: Rng, seen: Sequence[Fact]) -> list[Composed | None]:
+    """Something that moves as one thing does, and as nothing does."""
+    seen_ways = [fact.motion for fact in seen if fact.motion in MOTIONS]
+    others = [motion for motion in MOTIONS if motion not in seen_ways]
+    if not others or not (seen_ways or rng.random() < 0.2):
+        return []
+    ways = [_some_motion(rng, others), *([str(rng.choice(seen_ways))] if seen_ways else [])]
+    return [_something_that(way) for way in ways]
 
 
 def _thing(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
@@ -130,7 +168,13 @@ def _something(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
 
 def _motion(rng: Rng, near: Fact) -> str:
     """How it moves, more often than not, if it does."""
-    return near.motion if near.motion in MOTIONS and rng.random() < 0.6 else str(rng.choice(MOTIONS))
+    return near.motion if near.motion in MOTIONS and rng.random() < 0.6 else _some_motion(rng, MOTIONS)
+
+
+def _some_motion(rng: Rng, motions: Sequence[str]) -> str:
+    """One of these, growing half as readily as the others, as seldom as things grow."""
+    weights = np.asarray([0.5 if motion == "grows" else 1.0 for motion in motions])
+    return str(rng.choice(list(motions), p=weights / weights.sum()))
 
 
 def _something_that(motion: str) -> Composed:
@@ -198,3 +242,5 @@ def _does(motion: str) -> str:
 _FORMS: Final = (_thing, _kind, _moving, _placed, _something, _coloured_shape, _several, _both, _either, _except)
 _PLAIN: Final = (_thing, _kind)
 _SHARES: Final = (0.38, 0.12, 0.11, 0.11, 0.05, 0.05, 0.05, 0.05, 0.04, 0.04)
+_DENIED: Final = {_several: 0.3, _coloured_shape: 0.5, _except: 0.5, _moving: 0.6, _something: 0.8}
+"""How readily those that seldom hold are drawn as ones that do not; others always are."""

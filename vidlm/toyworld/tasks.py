@@ -35,6 +35,8 @@ RELEVANCE: Final = 2
 BY_KIND: Final = 0.4
 OF_MOTION: Final = 0.25
 """Of those, questions that name no colour, and that ask what it is that moves so: hardest to see whether they fit."""
+COMPOSED: Final = 2
+"""Policies in the world's words that a part is asked, besides two that differ in little."""
 IN_OTHER_WORDS: Final = 0.2
 """Of composed policies, those written as somebody in a hurry writes them."""
 FOLLOW_UPS: Final = 0.35
@@ -82,7 +84,8 @@ def sample_turns(rng: Rng, seen: Sequence[Fact], *, asked: int = 3) -> list[Turn
     if len(seen) <= CAPTIONED:
         turns.append(Turn("caption", prompts.caption_request(), caption(seen), tuple(seen)))
     turns += _policy_turns(rng, seen)
-    turns += [_composed_turn(rng, made, seen) for made in (sample_composed(rng, seen), *sample_contrast(rng, seen))]
+    composed = [*(sample_composed(rng, seen) for _ in range(COMPOSED)), *sample_contrast(rng, seen)]
+    turns += [_composed_turn(rng, made, seen) for made in composed]
     found = questions(rng, seen)
     pairs = [pair for pair in both_ways(rng, seen) if rng.random() < BOTH_WAYS]
     turns += [
@@ -119,7 +122,7 @@ def _policy_turns(rng: Rng, seen: Sequence[Fact]) -> list[Turn]:
     chosen = [str(policy) for policy in rng.permutation(holding)[:2]] if holding else []
     count = len(chosen) + max(1, len(chosen))
     while len(chosen) < count:
-        pool = others if rng.random() < 0.75 else strangers
+        pool = others if others and rng.random() < 0.75 else strangers
         pick = str(rng.choice(pool))
         if pick not in chosen:
             chosen.append(pick)
