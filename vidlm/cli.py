@@ -28,7 +28,17 @@ File = Annotated[Path, typer.Argument(help="A video file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the document and nothing else.")]
 Model = Annotated[str | None, typer.Option(help="Checkpoint folder or hub id; the embedded toy model when absent.")]
 Policies = Annotated[Path | None, typer.Option(help="YAML file of policies; the built-in taxonomy when absent.")]
-Fps = Annotated[float | None, typer.Option(help="Frames sampled per second of video.")]
+
+
+def _above_zero(fps: float | None) -> float | None:
+    if fps is not None and not 0 < fps <= 30:
+        raise typer.BadParameter("expected more than 0 and at most 30")
+    return fps
+
+
+Fps = Annotated[
+    float | None, typer.Option(help="Frames sampled per second of video, at most 30.", callback=_above_zero)
+]
 Seed = Annotated[int, typer.Option(help="The clips' random seed.", min=0)]
 Count = Annotated[int, typer.Option(help="How many clips.", min=1)]
 
@@ -119,6 +129,8 @@ def evaluate(
         if benchmark and not labels and not diagram:
             raise SettingsError("--benchmark lies in a folder: name it with --folder")
         raise SettingsError("eval takes --labels (with or without --diagram), or --benchmark and --folder, or neither")
+    if benchmark is None and (limit or skip_missing):
+        raise SettingsError("--limit and --skip-missing are for --benchmark")
     if not 0 < precision <= 1 or not 0 < recall <= 1:
         raise SettingsError("--precision and --recall are shares, above 0 and at most 1")
     from vidlm import measure  # noqa: PLC0415

@@ -194,6 +194,7 @@ def test_bad_labels_and_options_are_one_line(
         "invalid_dataset: no benchmark is called 'mmlu'": ["--benchmark", "mmlu", "--folder", tmp_path],
         "invalid_settings: --benchmark lies in a folder": ["--benchmark", "mvbench"],
         "invalid_settings: eval takes --labels": ["--folder", tmp_path],
+        "invalid_settings: --limit and --skip-missing are for --benchmark": ["--limit", "3"],
         "storage_failed: ": ["--labels", videos / "good.csv", "--diagram", tmp_path / "nowhere" / "d.svg"],
         "storage_failed: each.jsonl": ["--labels", videos / "good.csv", "--each", tmp_path / "nowhere" / "each.jsonl"],
         "invalid_settings: --precision and --recall": ["--labels", videos / "labels.csv", "--recall", "95"],
