@@ -32,7 +32,7 @@ Policies = Annotated[Path | None, typer.Option(help="YAML file of policies; the 
 
 def _above_zero(fps: float | None) -> float | None:
     if fps is not None and not 0 < fps <= 30:
-        raise typer.BadParameter("expected more than 0 and at most 30")
+        raise SettingsError("--fps: expected more than 0 and at most 30")
     return fps
 
 

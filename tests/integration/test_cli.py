@@ -145,7 +145,9 @@ def test_bad_settings_policies_and_questions_are_one_line(
     vidlm: Run, clip: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "policies.yaml").write_text("policies: [{id: a.b}]")
-    assert refused(vidlm("analyze", clip, "--fps", "0"), "invalid_settings")
+    no_rate = vidlm("analyze", clip, "--fps", "0")
+    assert refused(no_rate, "invalid_settings")
+    assert no_rate.stderr == "invalid_settings: --fps: expected more than 0 and at most 30\n"
     assert refused(vidlm("analyze", clip, env={"VIDLM_DTYPE": "float7"}), "invalid_settings")
     bad_policy = vidlm("analyze", clip, "--model", checkpoint, "--policies", tmp_path / "policies.yaml")
     assert refused(bad_policy, "invalid_policy")
