@@ -25,20 +25,20 @@ def random_name(rng: Rng) -> tuple[str | None, str]:
     return None, str(rng.choice(HAZARDS))
 
 
-def absent_fact(rng: Rng, seen: Sequence[Fact]) -> Fact:
-    """Something that is not there, half the time close to something that is: its kind or its colour changed."""
+def absent_fact(rng: Rng, seen: Sequence[Fact], *, close: float = 0.5) -> Fact:
+    """Something that is not there, in a share of `close` near to something that is: its kind or its colour changed."""
     present = {fact.name for fact in seen}
     nouns = {fact.noun for fact in seen}
     while True:
         colour, kind = random_name(rng)
-        if seen and rng.random() < 0.5:
+        if seen and rng.random() < close:
             near = seen[int(rng.integers(len(seen)))]
             if near.colour and colour and rng.random() < 0.5:
                 kind = near.kind  # same kind, another colour
                 colours = THING_COLOURS.get(kind, SHAPE_COLOURS)
                 colour = colours[int(rng.integers(len(colours)))]
-            elif near.colour and kind in SHAPES:
-                colour = near.colour  # same colour, another shape
+            elif colour and near.colour in THING_COLOURS.get(kind, SHAPE_COLOURS):
+                colour = near.colour  # same colour, another kind
         fact = Fact(kind, colour, "still", "middle", 0.0, 1.0, 0.5)
         part_of_seen = any(kind in noun.split() for noun in nouns) or (kind == "person" and some_people(seen))
         if (

@@ -22,6 +22,9 @@ from vidlm.toyworld.world import HELD_OUT, PLACES, SHAPE_COLOURS, Rng
 MOTIONS: Final = (*WAYS, "grows")
 TRIES: Final = 20
 FORMS_TRIED: Final = 30
+CLOSE: Final = 0.8
+"""Of things that are not there, those of the kind or the colour of something that is: "a red car" is to be more than
+something red."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def sample_contrast(rng: Rng, seen: Sequence[Fact]) -> list[Composed]:
 
 def _near(rng: Rng, seen: Sequence[Fact], *, there: bool) -> Fact:
     """One of those that can be seen, if that is wanted and there are any, or something that is not there."""
-    return seen[int(rng.integers(len(seen)))] if seen and there else absent_fact(rng, seen)
+    return seen[int(rng.integers(len(seen)))] if seen and there else absent_fact(rng, seen, close=CLOSE)
 
 
 def _and_or(rng: Rng, seen: Sequence[Fact]) -> list[Composed | None]:
