@@ -44,6 +44,11 @@ class Composed:
     def policy(self) -> Policy:
         return composed_policy(self.blocked, self.allowed)
 
+    @property
+    def words(self) -> str:
+        """What it says, with what it excepts: "a ring, but not a red ring"."""
+        return f"{self.blocked}, but not {self.allowed}" if self.allowed else self.blocked
+
     def about(self, seen: Sequence[Fact]) -> tuple[Fact, ...]:
         """The facts that bear it out, whether or not they are enough."""
         return tuple(fact for fact in seen if self.bears_out(fact))

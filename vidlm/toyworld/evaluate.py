@@ -113,7 +113,7 @@ def _observe(seen: Observations, bench: Workbench, rng: Rng, *, prepared: Prepar
         part = _Part(seen, bench.index, segment)
         _observe_segment(part, shown)
         for name, made in described.items():
-            part.score(seen.described, "described_accuracy", name, made.holds(shown))
+            part.score(seen.described, "described_accuracy", name, made.holds(shown), asked=made.words)
     asked = _Asked(seen, bench, rng, prepared, clip, there)
     _observe_answers(asked)
     _observe_times(asked)
@@ -127,10 +127,10 @@ class _Part:
     index: int
     segment: Segment
 
-    def score(self, pairs: Pairs, row: str, policy_id: str, holds: bool) -> None:
+    def score(self, pairs: Pairs, row: str, policy_id: str, holds: bool, *, asked: str | None = None) -> None:
         score = self.segment.scores[policy_id]
         pairs.append((self.index, score, holds))
-        self.tell(row, policy_id, said=score, truth=holds, right=(score >= DECIDED) == holds)
+        self.tell(row, asked or policy_id, said=score, truth=holds, right=(score >= DECIDED) == holds)
 
     def tell(self, row: str, asked: str, *, said: Said, truth: Said, right: bool) -> None:
         start_s, end_s = self.segment.start_s, self.segment.end_s
