@@ -135,7 +135,7 @@ def test_gradients_of_processes_are_those_of_one(tmp_path: Path) -> None:
     config = TrainConfig(stage=1, minutes=1, out=tmp_path, pairs_per_batch=8, accumulate=2, processes=2)
     alone = Run(config, torch.device("cpu"))
     for lane in range(2):
-        batches = training._batches(config, 0, False, lane)
+        batches = training._batches(config, 0, 0, lane)
         alone.course.descent(alone.learner, torch.device("cpu"), batches, 0.5)()
     expected = {
         name: weight.grad.clone() for name, weight in alone.learner.named_parameters() if weight.grad is not None

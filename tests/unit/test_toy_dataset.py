@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from vidlm.config import EMBEDDED_MODEL
-from vidlm.toyworld import alignment, courses, lessons, losses, rows, student, tokens, windows
+from vidlm.toyworld import alignment, courses, dataset, lessons, losses, rows, student, tokens, train, windows
 from vidlm.toyworld.questions import NUMBERS
 from vidlm.toyworld.scene import Actor, Clip, Scene
 from vidlm.toyworld.tasks import Turn
@@ -397,3 +397,34 @@ def test_windows_show_parts_of_scenes() -> None:
         lengths_s.append(clip.scenes[0].end_s - clip.scenes[0].start_s)
     assert 4.5 < np.mean(lengths_s) < 6.0
     assert max(lengths_s) <= 8.0
+
+
+def test_from_nothing_a_stage_sees_more_and_more_and_in_the_end_all(tmp_path: Path) -> None:
+    """Windows and frames only grow; whoever goes on from a model sees all of it from the start."""
+    run = train.Run(train.TrainConfig(2, 100.0, tmp_path, **train.SETTINGS[2]), torch.device("cpu"))
+    seen = []
+    for minute in range(101):
+        run.elapsed_s = 60.0 * minute
+        seen.append(run.simpler)
+    assert sorted(set(seen), reverse=True) == list(range(len(dataset.SIMPLER)))[::-1]
+    assert seen == sorted(seen)[::-1]
+    assert seen[70] == 0
+    assert dataset.SIMPLER[0] is dataset.TASKS
+    longest = [max(np.flatnonzero(mix.pair_counts)) for mix in dataset.SIMPLER]
+    pixels = [sum(height * width for height, width in mix.sizes) for mix in dataset.SIMPLER]
+    assert longest == sorted(longest)[::-1]
+    assert pixels == sorted(pixels)[::-1]
+    again = train.Run(train.TrainConfig(2, 100.0, tmp_path, **train.SETTINGS[2] | train.AGAIN[2]), run.device)
+    assert again.simpler == 0
+
+
+def test_single_pairs_are_as_large_as_frames_will_be(words: tokens.Vocabulary) -> None:
+    stream = dataset.RowStream(words, [5], dataset.SIMPLER[-1], pair_share=0.6, pairs_per_batch=4)
+    sizes: dict[type, set[tuple[int, int]]] = {dataset.Pairs: set(), rows.Rows: set()}
+    for batch in islice(stream, 16):
+        if batch.pixels.numel():
+            sizes[type(batch)].add((batch.pixels.shape[2], batch.pixels.shape[3]))
+    assert sizes[dataset.Pairs]
+    assert sizes[dataset.Pairs] <= set(dataset.SIZES)
+    assert sizes[rows.Rows]
+    assert sizes[rows.Rows] <= set(dataset.SMALLER)

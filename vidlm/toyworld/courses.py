@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vidlm.toyworld import contrast, student
-from vidlm.toyworld.dataset import EASY, ROUGH, SIZES, TASKS, ImageStream, Pairs, PairStream, RowStream
+from vidlm.toyworld.dataset import ROUGH, SIMPLER, SIZES, ImageStream, Pairs, PairStream, RowStream
 from vidlm.toyworld.lessons import Towers
 from vidlm.toyworld.losses import autocast, exact_by_kind, stage1_loss, stage2_loss
 from vidlm.toyworld.parallel import Descend
@@ -55,14 +55,15 @@ class Course(Protocol):
 class Batches:
     """How a stage's batches are drawn: about `size` frame pairs each, from seeds nobody else has.
 
-    `pair_share`: of those that are single pairs, where a stage has others too, 0..1. `easy`: they show little.
+    `pair_share`: of those that are single pairs, where a stage has others too, 0..1. `simpler`: by how much
+    they are simpler than what the stage is for (`dataset.SIMPLER`).
     """
 
     def __init__(
-        self, seed: Sequence[int], size: int, workers: int, *, pair_share: float = 0.0, easy: bool = False
+        self, seed: Sequence[int], size: int, workers: int, *, pair_share: float = 0.0, simpler: int = 0
     ) -> None:
         self.seed, self.size, self._workers = seed, size, workers
-        self.pair_share, self.easy = pair_share, easy
+        self.pair_share, self.simpler = pair_share, simpler
 
     def endless(self, source: torch.utils.data.IterableDataset[Any]) -> Iterator[Any]:
         loader: Any = torch.utils.data.DataLoader(
@@ -111,7 +112,7 @@ class Tiny:
     def descent(self, learner: nn.ModuleDict, device: torch.device, batches: Batches, share: float) -> Descend:
         source: Any = PairStream(batches.seed, count=batches.size)
         if self._stage > 1:
-            mix = EASY if batches.easy else TASKS if self._stage == 2 else ROUGH
+            mix = ROUGH if self._stage == 3 else SIMPLER[batches.simpler]
             source = RowStream(
                 self._words, batches.seed, mix, pair_share=batches.pair_share, pairs_per_batch=batches.size
             )

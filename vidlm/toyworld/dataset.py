@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -42,10 +42,14 @@ class Mix:
     sizes: tuple[tuple[int, int], ...] = SIZES
 
 
-EASY: Final = Mix(0.02, (10, 10, 8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), sizes=SMALLER)
-"""What stage 2 begins with, from nothing: where little is shown, where to look is soon found."""
 TASKS: Final = Mix(0.05, (8, 14, 16, 12, 8, 8, 8, 8, 8, 8, 7, 5, 2, 0, 0, 0))
 """Stage 2: windows as the product cuts them, and the parts of them that it looks at closer."""
+SIMPLER: Final = (
+    TASKS,
+    replace(TASKS, sizes=SMALLER),
+    Mix(0.02, (10, 10, 8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), sizes=SMALLER),
+)
+"""That, and what is simpler, which it begins with from nothing: where little is shown, where to look is soon found."""
 ROUGH: Final = Mix(0.1, (10, 14, 16, 10, 8, 8, 8, 8, 7, 7, 6, 5, 2, 1, 1, 1), Roughness(words=0.4, codec=0.4))
 """Stage 3: long parts, more words on the screen, pictures that a frugal encoder went over."""
 
@@ -96,7 +100,8 @@ TOKENS_A_PAIR_COSTS: Final = 90
 class RowStream(torch.utils.data.IterableDataset[Any]):
     """Endless batches of a mix: rows of windows, of text alone, and single pairs.
 
-    `pair_share`: of batches that are single pairs: stage 1's game goes on, cheaply, so that seeing keeps improving.
+    `pair_share`: of batches that are single pairs: stage 1's game goes on, cheaply, so that seeing keeps improving, and
+    always in frames as large as they will be.
     `pairs_per_batch` says how much work a batch is, in frame pairs of windows of five: all batches take about as long,
     as processes wait for each other. Every worker has seeds of its own.
     """
@@ -109,15 +114,16 @@ class RowStream(torch.utils.data.IterableDataset[Any]):
         rng, mix = _worker_rng(self._seed), self._mix
         shares = np.asarray(mix.pair_counts) / sum(mix.pair_counts)
         while True:
-            size = mix.sizes[int(rng.choice(len(mix.sizes), p=SIZE_SHARES))]
+            shape = int(rng.choice(len(SIZES), p=SIZE_SHARES))
             roll = rng.random()
             if roll < mix.text_share:
                 yield sample_text_rows(rng, self._words, max(4, self._budget // 3))
             elif roll < mix.text_share + self._pair_share:
-                yield sample_pairs(rng, size=size, count=2 * self._budget)
+                yield sample_pairs(rng, size=SIZES[shape], count=2 * self._budget)
             else:
                 pairs = int(rng.choice(PAIRS, p=shares))
                 count = max(1, round(self._budget * TOKENS_A_PAIR_COSTS / (TURNS_TOKENS + PAIR_TOKENS * pairs)))
+                size = mix.sizes[shape]
                 yield sample_rows(rng, self._words, size=size, pairs=pairs, count=count, rough=mix.rough)
 
 

@@ -53,13 +53,13 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
     # stages 1 and 4 compare all pictures of a batch with each other, so they take more of them at once
     1: {"pairs_per_batch": 64, "accumulate": 2},
     # at full rate the vision tower forgets half of stage 1 at once
-    2: {"matrix_lr": 1e-2, "seeing": 0.2, "pair_share": 0.2, "easy": 0.15},
+    2: {"matrix_lr": 1e-2, "seeing": 0.2, "pair_share": 0.2, "simpler": (0.2, 0.55)},
     3: {"matrix_lr": 1e-2, "seeing": 0.2, "pair_share": 0.25, "rate": 0.4},
     4: {"pairs_per_batch": 128, "accumulate": 2, "rate": 0.5},
 }
 """Where a stage departs from `TrainConfig`."""
 AGAIN: Final[dict[int, dict[str, Any]]] = {
-    2: {"rate": 0.3, "seeing": 0.9, "pair_share": 0.5, "easy": 0.0},
+    2: {"rate": 0.3, "seeing": 0.9, "pair_share": 0.5, "simpler": ()},
     3: {"rate": 0.15, "seeing": 0.9, "pair_share": 0.3},
 }
 """And where it goes on from a model that has been through it: at higher rates the language model loses within a hundred
@@ -86,7 +86,7 @@ class TrainConfig:
     pairs_per_batch: int = 32  # what one forward and backward takes: small enough for a CPU's cache
     accumulate: int = 4  # of them make a step
     pair_share: float = 0.0  # of batches that are single pairs, in stages that have others too
-    easy: float = 0.0  # share of the stage's time, at its beginning, in which batches show little (`dataset.EASY`)
+    simpler: tuple[float, ...] = ()  # shares of the stage's time after which batches show more (`dataset.SIMPLER`)
     rate: float = 1.0  # what all rates are multiplied with
     seeing: float = 1.0  # what the vision tower's are multiplied with besides
     begin: Path | None = None  # a model whose weights the stage goes on from, instead of those of the stage before
@@ -124,9 +124,9 @@ class Run:
         return {"stage": self.config.stage, "step": self.step, "minutes": round(self.elapsed_s / 60, 2)}
 
     @property
-    def begins(self) -> bool:
-        """Whether it still sees what shows little."""
-        return self.progress < self.config.easy
+    def simpler(self) -> int:
+        """By how much what it sees is simpler than what the stage is for; 0 from its last share on."""
+        return sum(self.progress < share for share in self.config.simpler)
 
     def file(self, stage: int) -> Path:
         return self.config.out / f"stage{stage}.pt"
@@ -204,9 +204,9 @@ def train(config: TrainConfig, *, resume: bool) -> None:
         run.save(metrics)  # from the very beginning a kill leaves something to go on from
     saved_s = looked_s = run.elapsed_s
     while run.progress < 1:
-        begins = run.begins
+        simpler = run.simpler
         with _lanes(run) as descend:
-            while run.progress < 1 and run.begins == begins:
+            while run.progress < 1 and run.simpler == simpler:
                 began = time.monotonic()
                 for figures in descend(config.accumulate):
                     metrics.add(figures)
@@ -239,29 +239,29 @@ def _look(run: Run, metrics: Metrics) -> None:
 @contextmanager
 def _lanes(run: Run) -> Iterator[Callable[[int], list[dict[str, float]]]]:
     """What gathers the gradients of so many batches: a process a core, or this one with the GPU."""
-    build = partial(_lane, run.config, run.step, run.begins)
+    build = partial(_lane, run.config, run.step, run.simpler)
     if run.device.type == "cpu" and run.config.processes:
         torch.set_num_threads(run.config.processes)  # for the optimizer, while the lanes wait
         with Lanes(run.learner, min(run.config.processes, run.config.accumulate), build) as lanes:
             yield lanes.descend
     else:
-        batches = _batches(run.config, run.step, run.begins, 0)
+        batches = _batches(run.config, run.step, run.simpler, 0)
         descend = run.course.descent(run.learner, run.device, batches, 1 / run.config.accumulate)
         yield lambda batches: [descend() for _ in range(batches)]
 
 
-def _lane(config: TrainConfig, step: int, easy: bool, number: int) -> tuple[nn.Module, Descend]:
+def _lane(config: TrainConfig, step: int, simpler: int, number: int) -> tuple[nn.Module, Descend]:
     """A learner of the run's shape in a process of its own, and what it learns from."""
     course = course_of(config.stage, config.out, config.seed)
     learner = course.learner()
-    batches = _batches(config, step, easy, number)
+    batches = _batches(config, step, simpler, number)
     return learner, course.descent(learner, torch.device("cpu"), batches, 1 / config.accumulate)
 
 
-def _batches(config: TrainConfig, step: int, easy: bool, lane: int) -> Batches:
+def _batches(config: TrainConfig, step: int, simpler: int, lane: int) -> Batches:
     # a resumed run draws other clips than it has seen: the step is part of the seed
     seed = [config.seed, config.stage, step, lane]
-    return Batches(seed, config.pairs_per_batch, config.workers, pair_share=config.pair_share, easy=easy)
+    return Batches(seed, config.pairs_per_batch, config.workers, pair_share=config.pair_share, simpler=simpler)
 
 
 def _record(run: Run, *, resume: bool) -> dict[str, Any]:
