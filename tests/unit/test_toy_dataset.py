@@ -379,6 +379,18 @@ def test_nothing_is_known_to_move_where_one_frame_stands_twice() -> None:
     assert windows.describe(fact, x, y) == "a red circle middle"
 
 
+def test_a_pair_shows_what_either_frame_shows() -> None:
+    """Who enters between a pair's frames is in it as much as who leaves; how they move is not known."""
+    entering = Actor("circle", "red", 0.5, 0.3, 4.0, ((0.3, 0.3, 0.5), (4.0, 0.8, 0.5)))
+    leaving = Actor("square", "blue", 0.3, 0.0, 0.3, ((0.0, 0.8, 0.2),))
+    clip = Clip(
+        4.0, (Scene(0.0, 4.0, ((90.0,) * 3, (90.0,) * 3), (entering, leaving), 0.0, 0),), 0.0, 0, (1.0, 1.0), 0.0
+    )
+    told = {fact.name: (x, fact.motion) for fact, x, *_ in windows.shown_at(clip, 0.0, 0.5)}
+    assert told == {"red circle": (entering.place(0.5)[0], "none"), "blue square": (0.8, "none")}
+    assert [fact.name for fact, *_ in windows.shown_at(clip, 0.0)] == ["blue square"]
+
+
 def test_what_has_arrived_is_not_said_to_move() -> None:
     actor = Actor("car", "red", 0.5, 0.0, 6.0, ((0.0, 0.2, 0.5), (3.0, 0.5, 0.5), (6.0, 0.5, 0.5)))
     clip = Clip(6.0, (Scene(0.0, 6.0, ((90.0,) * 3, (90.0,) * 3), (actor,), 0.0, 0),), 0.0, 0, (1.0, 1.0), 0.0)

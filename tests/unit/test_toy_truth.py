@@ -42,6 +42,17 @@ def test_only_what_a_sampled_frame_shows_is_known() -> None:
     assert truth.facts_between(clip, [3.0, 3.5]) == []  # half open: gone at its end
 
 
+def test_a_frame_that_is_still_black_shows_nothing() -> None:
+    """A scene that rises out of black has nothing to be known of it before there is some light."""
+    clip = clip_of(KNIFE)
+    fading = dataclasses.replace(clip, scenes=(dataclasses.replace(clip.scenes[0], fade_in_s=0.5),))
+    assert truth.facts_between(fading, [0.0]) == []
+    (seen,) = truth.facts_between(fading, [0.0, 0.5, 1.0])
+    assert (seen.start_s, seen.end_s) == (0.5, 1.5)
+    assert windows.shown_at(fading, 0.0) == []
+    assert [fact.kind for fact, *_ in windows.shown_at(fading, 0.4)] == ["knife"]
+
+
 def test_what_is_seen_once_or_has_arrived_stands() -> None:
     """Nobody can say which way something goes that they see in one frame only, or only after it has stopped."""
     arriving = Actor("car", "blue", 0.3, 0.0, 6.0, ((0.0, 0.5, 0.1), (2.0, 0.5, 0.6), (6.0, 0.5, 0.6)))

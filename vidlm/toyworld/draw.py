@@ -105,8 +105,7 @@ def _draw_scene(clip: Clip, scene: Scene, times: Times, backdrop: Planes, size: 
 def _expose(clip: Clip, scene: Scene, times: Times, planes: Planes) -> None:
     """Fade, brightness and noise, in place; afterwards every value is 0 to 255."""
     gain = np.interp(times, [0.0, clip.duration_s], clip.brightness)
-    if scene.fade_in_s > 0:
-        gain = gain * np.clip((times - scene.start_s) / scene.fade_in_s, 0, 1)
+    gain = gain * np.array([scene.light(time_s) for time_s in times.tolist()])
     if np.any(gain != 1):
         planes *= gain.astype(np.float32)[:, None, None, None]
     if clip.noise > 0:

@@ -9,6 +9,7 @@ library.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 RGB = tuple[float, float, float]
@@ -99,6 +100,12 @@ class Scene:
     fade_in_s: float = 0.0
     words: tuple[str, float, float] | None = None
 
+    def light(self, time_s: float) -> float:
+        """How much of its brightness the scene has at a time, 0 (black, as a fade begins) to 1."""
+        if self.fade_in_s <= 0:
+            return 1.0
+        return min(max((time_s - self.start_s) / self.fade_in_s, 0.0), 1.0)
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -114,3 +121,7 @@ class Clip:
     noise_seed: int
     brightness: tuple[float, float]
     shake: float
+
+    def cast(self) -> Iterator[tuple[Scene, Actor]]:
+        """Every actor with its scene, in drawing order."""
+        return ((scene, actor) for scene in self.scenes for actor in scene.actors)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vidlm.toyworld.scene import HAZARDS, SHAPES, Actor, Clip
+from vidlm.toyworld.scene import HAZARDS, SHAPES, Actor, Clip, Scene
 
 POLICIES_OF: Final[dict[str, tuple[str, ...]]] = {
     "knife": ("weapons.shown",),
@@ -46,6 +46,8 @@ GROWS: Final = 1.5
 SEEN_TO_MOVE: Final = 0.04
 SEEN_TO_GROW: Final = 1.1
 """How much of either has to be seen to be known: some five pixels of a frame of 112."""
+DARK: Final = 0.2
+"""A scene with less of its light than this shows nothing: a frame at which a fade begins is black."""
 COLUMNS: Final = (0.35, 0.65)
 """Where the frame's three columns meet: what is first seen together is told column by column, from the top."""
 
@@ -140,6 +142,11 @@ def has_clear_place(x: float, y: float) -> bool:
     return len({place_of(x + dx, y + dy) for dx, dy in ((0, 0), (CLEAR, 0), (-CLEAR, 0), (0, CLEAR), (0, -CLEAR))}) == 1
 
 
+def is_shown(scene: Scene, actor: Actor, time_s: float) -> bool:
+    """Whether a frame at a time shows one of the scene's actors."""
+    return actor.start_s <= time_s < actor.end_s and scene.light(time_s) >= DARK
+
+
 def fact_of(actor: Actor) -> Fact:
     """The truth about one actor."""
     (_, x0, y0), (_, x1, y1) = actor.path[0], actor.path[-1]
@@ -176,7 +183,7 @@ def facts_of(actors: Iterable[Actor]) -> list[Fact]:
 
 def facts(clip: Clip) -> list[Fact]:
     """Everything in the clip, by time of entry, then column by column."""
-    return facts_of(actor for scene in clip.scenes for actor in scene.actors)
+    return facts_of(actor for _, actor in clip.cast())
 
 
 def _in_order(found: Iterable[tuple[float, float, float, Fact]]) -> list[Fact]:
@@ -199,10 +206,10 @@ def facts_between(clip: Clip, times_s: Sequence[float] | npt.NDArray[np.float64]
     times = np.unique(np.asarray(times_s, dtype=np.float64))
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.5
     seen: list[tuple[float, float, float, Fact]] = []
-    for actor in (actor for scene in clip.scenes for actor in scene.actors):
-        visible = times[(times >= actor.start_s) & (times < actor.end_s)]
-        if len(visible):
-            first_s, last_s = float(visible[0]), float(visible[-1])
+    for scene, actor in clip.cast():
+        visible = [time_s for time_s in times.tolist() if is_shown(scene, actor, time_s)]
+        if visible:
+            first_s, last_s = visible[0], visible[-1]
             fact = replace(fact_seen(actor, first_s, last_s), start_s=first_s, end_s=last_s + step)
             seen.append((first_s, *actor.place(first_s), fact))
     return _in_order(seen)

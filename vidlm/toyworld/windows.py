@@ -17,7 +17,7 @@ import numpy.typing as npt
 from vidlm.domain import Span
 from vidlm.toyworld import draw
 from vidlm.toyworld.scene import COLOURS, KINDS, Clip
-from vidlm.toyworld.truth import WAYS, Fact, fact_of, place_of
+from vidlm.toyworld.truth import WAYS, Fact, fact_of, is_shown, place_of
 from vidlm.toyworld.world import SCENES_S, Rng, sample_scene, with_camera, with_odd_one, with_other_words
 from vidlm.video.sampling import plan_windows
 
@@ -195,19 +195,22 @@ def soften(rng: Rng, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def shown_at(clip: Clip, time_s: float, later_s: float | None = None) -> list[tuple[Fact, float, float, float]]:
     """(fact, x, y, size) of what is on screen at a time, in drawing order.
 
-    A fact says how its thing moves just then: who has arrived stands. With `later_s`, when the pair's other frame is
-    shown, the motion of what is not in two frames is "none": how that moves cannot be known.
+    A fact says how its thing moves just then: who has arrived stands. `later_s` is when the other frame of a pair is
+    shown: then it is what either frame shows, where it is first seen, and the motion of what is not in two frames is
+    "none", for how that moves cannot be known.
     """
     found = []
-    for actor in (actor for scene in clip.scenes for actor in scene.actors):
-        if not actor.start_s <= time_s < actor.end_s:
+    moments_s = list(dict.fromkeys([time_s] if later_s is None else [time_s, later_s]))
+    for scene, actor in clip.cast():
+        seen_s = [moment_s for moment_s in moments_s if is_shown(scene, actor, moment_s)]
+        if not seen_s:
             continue
-        fact, place = fact_of(actor), actor.place(time_s)
+        fact, place = fact_of(actor), actor.place(seen_s[0])
         if fact.place is None and place == actor.place(actor.end_s):
             fact = replace(fact, motion="still", place=place_of(*place))
-        if later_s is not None and not time_s < later_s < actor.end_s:
+        if later_s is not None and len(seen_s) < 2:
             fact = replace(fact, motion=MOTION_NAMES[0])
-        found.append((fact, *place, actor.height(time_s)))
+        found.append((fact, *place, actor.height(seen_s[0])))
     return found
 
 
