@@ -12,7 +12,8 @@ import torch
 from tokenizers import Tokenizer
 
 from vidlm.config import EMBEDDED_MODEL
-from vidlm.toyworld import alignment, courses, dataset, lessons, losses, rows, student, tokens, train, windows
+from vidlm.prompts import policy_question
+from vidlm.toyworld import alignment, composed, courses, dataset, lessons, losses, rows, student, tokens, train, windows
 from vidlm.toyworld.questions import NUMBERS
 from vidlm.toyworld.scene import Actor, Clip, Scene
 from vidlm.toyworld.tasks import Turn
@@ -214,6 +215,42 @@ def test_only_words_of_a_request_name_things(words: tokens.Vocabulary, tokenizer
         assert tokenizer.decode(found.ids[: named[0] + 1] if named else []).endswith(ends)
         assert len(named) == (ends != "")
         assert all(found.about[place] == 2 for place in named)
+
+
+def test_what_policies_speak_of_is_looked_for(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
+    """Phrase by phrase, whether it holds or not: an exception's thing as well, a motion where what moves so is."""
+    seen = [
+        Fact("ring", "red", "still", "left", 0.0, 2.0, 0.2),
+        Fact("ring", "yellow", "left", None, 0.0, 2.0, 0.7),
+        Fact("dog", "brown", "grows", "top", 0.0, 2.0, 0.5),
+    ]
+    prefix = tokens.prefix_of(words, [0.0], (84, 112))
+    found: set[tuple[str, str, int]] = set()
+    for seed in range(1500):
+        rng = np.random.default_rng(seed)
+        for made in (composed.sample_composed(rng, seen, plain=False), *composed.sample_contrast(rng, seen)):
+            turn = Turn("composed", policy_question(made.policy), "No", mentions=made.mentions(seen))
+            known = alignment.tokens_of(words, turn, seen, prefix)
+            for place in range(len(words.encode(turn.text)) - 1):
+                if known.about[place]:
+                    said = tokenizer.decode(known.ids[: place + 1])
+                    found.add((made.words, said.split("Does this part show ")[1], known.about[place]))
+    red, yellow, dog, nowhere = 1, 2, 4, alignment.NOWHERE
+    assert {
+        ("a ring, but not a red ring", "a ring", red | yellow),
+        ("a ring, but not a red ring", "a ring? Not counted: a red ring", red),
+        ("a ring, but not a yellow ring", "a ring? Not counted: a yellow ring", yellow),
+        ("something that grows", "something that grows", dog),
+        ("something moving left", "something moving left", yellow),
+        ("something moving up", "something moving up", nowhere),
+        ("a yellow ring moving left", "a yellow ring", yellow),
+        ("a yellow ring moving left", "a yellow ring moving left", yellow),
+        ("a yellow ring moving up", "a yellow ring moving up", nowhere),
+        ("a red ring on the left", "a red ring on the left", red),
+        ("a red shape", "a red shape", red),
+        ("two or more rings", "two or more rings", red | yellow),
+        ("a red ring and a brown dog", "a red ring and a brown dog", dog),
+    } <= found
 
 
 def test_captions_know_where_they_have_named_something(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:

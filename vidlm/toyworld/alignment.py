@@ -86,7 +86,7 @@ def bits_of(about: Sequence[Fact], seen: Sequence[Fact]) -> int:
 
 
 def _named(words: Vocabulary, turn: Turn, seen: Sequence[Fact], length: int) -> list[int]:
-    """For each of a request's first `length` tokens, the fact (as bits) whose name ends there, or `NOWHERE`."""
+    """For each of a request's first `length` tokens, the facts (as bits) that what ends there names, or `NOWHERE`."""
     bits, text = [0] * length, turn.text
     for fact in turn.about if turn.kind != "caption" else ():
         place = _last_token(words, text, _called(fact, text))
@@ -97,6 +97,8 @@ def _named(words: Vocabulary, turn: Turn, seen: Sequence[Fact], length: int) -> 
         place = _last_token(words, text, name)
         if place and not bits[place - 1]:
             bits[place - 1] = bits_of([other for other in seen if name in (other.name, other.noun)], seen) or NOWHERE
+    for said, fitting in turn.mentions:
+        bits[_last_token(words, text, said) - 1] = bits_of(fitting, seen) or NOWHERE
     return bits
 
 

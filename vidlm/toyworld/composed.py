@@ -28,17 +28,26 @@ something red."""
 
 
 @dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words of a policy, and which facts all that is said up to their end fits: of "a red car moving left", "red car"
+    fits the red cars and "moving left" those of them that move left."""
+
+    words: str
+    fits: Callable[[Fact], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Composed:
     """A policy in words, with `allowed` as its exception, and its truth: it holds where enough facts bear it out.
 
-    `named`: the things it names, there or not.
+    `phrases`: what has to be looked for to know that, in the order of its words.
     """
 
     blocked: str
     allowed: str
     bears_out: Callable[[Fact], bool]
     enough: Callable[[Sequence[Fact]], bool] = bool
-    named: tuple[Fact, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -55,6 +64,10 @@ class Composed:
 
     def holds(self, seen: Sequence[Fact]) -> bool:
         return self.enough(self.about(seen))
+
+    def mentions(self, seen: Sequence[Fact]) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
+        """Each phrase with the facts it fits; with none where it speaks of what is not there."""
+        return tuple((phrase.words, tuple(filter(phrase.fits, seen))) for phrase in self.phrases)
 
 
 def composed_policy(blocked: str, allowed: str = "") -> Policy:
@@ -147,27 +160,27 @@ def _other_ways(rng: Rng, seen: Sequence[Fact]) -> list[Composed | None]:
 
 def _thing(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     text = f"{near.subject} anywhere" if near.colour and rng.random() < 0.15 else near.subject
-    return Composed(text, "", lambda fact: fact.name == near.name, named=(near,))
+    return _of_one(text, _name_of(near))
 
 
 def _kind(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
     if near.kind not in (*SHAPES, *THINGS) or (near.kind == "person" and some_people(seen)):
         return None
-    return Composed(f"a {near.kind}", "", lambda fact: fact.kind == near.kind)
+    return _of_one(f"a {near.kind}", _kind_of(near))
 
 
 def _moving(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     motion = _motion(rng, near)
-    text = f"{near.subject} {_does(motion)}"
-    return Composed(text, "", lambda fact: (fact.name, fact.motion) == (near.name, motion), named=(near,))
+    moving = Phrase(_does(motion), lambda fact: (fact.name, fact.motion) == (near.name, motion))
+    return _of_one(f"{near.subject} {_does(motion)}", _name_of(near), moving)
 
 
 def _placed(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
     if any(fact.name == near.name and fact.motion != "still" for fact in seen):
         return None
     place = near.place if near.place and rng.random() < 0.6 else str(rng.choice(list(PLACES)))
-    text = f"{near.subject} {at_place(place)}"
-    return Composed(text, "", lambda fact: (fact.name, fact.place) == (near.name, place), named=(near,))
+    placed = Phrase(at_place(place), lambda fact: (fact.name, fact.place) == (near.name, place))
+    return _of_one(f"{near.subject} {at_place(place)}", _name_of(near), placed)
 
 
 def _something(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
@@ -186,21 +199,22 @@ def _some_motion(rng: Rng, motions: Sequence[str]) -> str:
 
 
 def _something_that(motion: str) -> Composed:
-    return Composed(f"something {_does(motion)}", "", lambda fact: fact.motion == motion)
+    return _of_one(f"something {_does(motion)}", Phrase(_does(motion), lambda fact: fact.motion == motion))
 
 
 def _coloured_shape(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed:
     colour = near.colour if near.is_shape and near.colour else str(rng.choice(SHAPE_COLOURS))
     article = "an" if colour == "orange" else "a"
-    return Composed(f"{article} {colour} shape", "", lambda fact: fact.is_shape and fact.colour == colour)
+    shape = Phrase(f"{colour} shape", lambda fact: fact.is_shape and fact.colour == colour)
+    return _of_one(f"{article} {shape.words}", shape)
 
 
 def _several(_: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
     if near.kind not in (*SHAPES, *THINGS) or (near.kind == "person" and some_people(seen)):
         return None
-    return Composed(
-        f"two or more {plural(near.kind)}", "", lambda fact: fact.kind == near.kind, lambda same: len(same) >= 2
-    )
+    kind, several = _kind_of(near), plural(near.kind)
+    phrases = (Phrase(several, kind.fits),)
+    return Composed(f"two or more {several}", "", kind.fits, lambda same: len(same) >= 2, phrases)
 
 
 def _both(rng: Rng, near: Fact, seen: Sequence[Fact]) -> Composed | None:
@@ -224,7 +238,7 @@ def _two(near: Fact, other: Fact, joint: str) -> Composed | None:
         "",
         lambda fact: fact.name in names,
         lambda about: len({fact.name for fact in about}) >= needed,
-        named=(near, other),
+        phrases=(_name_of(near), _name_of(other)),
     )
 
 
@@ -236,11 +250,26 @@ def _except(rng: Rng, near: Fact, _: Sequence[Fact]) -> Composed | None:
     if (colour, near.kind) in HELD_OUT:
         return None
     article = "an" if colour == "orange" else "a"
+    excepted = Phrase(f"{colour} {near.kind}", lambda fact: (fact.colour, fact.kind) == (colour, near.kind))
     return Composed(
         f"a {near.kind}",
-        f"{article} {colour} {near.kind}",
+        f"{article} {excepted.words}",
         lambda fact: fact.kind == near.kind and fact.colour != colour,
+        phrases=(_kind_of(near), excepted),
     )
+
+
+def _of_one(text: str, *phrases: Phrase) -> Composed:
+    """A policy that holds where anything fits it, to the end of its last phrase."""
+    return Composed(text, "", phrases[-1].fits, phrases=phrases)
+
+
+def _name_of(near: Fact) -> Phrase:
+    return Phrase(near.name, lambda fact: fact.name == near.name)
+
+
+def _kind_of(near: Fact) -> Phrase:
+    return Phrase(near.kind, lambda fact: fact.kind == near.kind)
 
 
 def _does(motion: str) -> str:

@@ -35,7 +35,7 @@ RELEVANCE: Final = 2
 BY_KIND: Final = 0.4
 OF_MOTION: Final = 0.25
 """Of those, questions that name no colour, and that ask what it is that moves so: hardest to see whether they fit."""
-COMPOSED: Final = 2
+COMPOSED: Final = 3
 """Policies in the world's words that a part is asked, besides two that differ in little."""
 IN_OTHER_WORDS: Final = 0.2
 """Of composed policies, those written as somebody in a hurry writes them."""
@@ -50,7 +50,8 @@ class Turn:
     """One request and its true answer. `kind` names the skill, e.g. "caption", "policy", "colour".
 
     `about`: what the answer rests on; for a caption, one fact a sentence, for an order the first one first. Empty where
-    nothing does ("No").  `named`: other things that the request names, whether they are there or not.
+    nothing does ("No").  `named`: other things that the request names, whether they are there or not.  `mentions`:
+    words of the request with the facts that fit them, where that is more than a name says (`Composed.mentions`).
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Turn:
     about: tuple[Fact, ...] = ()
     history: tuple[tuple[str, str], ...] = ()
     named: tuple[Fact, ...] = ()
+    mentions: tuple[tuple[str, tuple[Fact, ...]], ...] = ()
 
     @property
     def text(self) -> str:
@@ -143,7 +145,8 @@ def _composed_turn(rng: Rng, made: Composed, seen: Sequence[Fact]) -> Turn:
         made = replace(made, blocked=in_other_words(rng, made.blocked))
     holds = made.holds(seen)
     about = made.about(seen) if holds else ()
-    return Turn("composed", prompts.policy_question(made.policy), yes_no(holds), about, named=made.named)
+    request = prompts.policy_question(made.policy)
+    return Turn("composed", request, yes_no(holds), about, mentions=made.mentions(seen))
 
 
 def _benchmark_turns(rng: Rng, asked: Sequence[Question]) -> list[Turn]:
