@@ -59,8 +59,8 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
 }
 """Where a stage departs from `TrainConfig`."""
 AGAIN: Final[dict[int, dict[str, Any]]] = {
-    2: {"rate": 0.3, "seeing": 0.9, "pair_share": 0.5, "simpler": ()},
-    3: {"rate": 0.15, "seeing": 0.9, "pair_share": 0.3},
+    2: {"rate": 0.2, "seeing": 0.9, "pair_share": 0.4, "simpler": ()},
+    3: {"rate": 0.1, "seeing": 0.9, "pair_share": 0.3},
 }
 """And where it goes on from a model that has been through it: at higher rates the language model loses within a hundred
 steps what it takes most of a run to learn again; the tower, which gets better all the time, may move faster."""
