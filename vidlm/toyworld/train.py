@@ -157,10 +157,11 @@ class Run:
         """One step of the optimizer, down the gradients gathered so far, and of the average."""
         config = self.config
         alone = HEADS_FIRST if config.begin is not None else 0
-        warmed = schedule(self.step - alone, self.progress, config.warmup_steps) if self.step >= alone else 1.0
-        rate = config.rate * warmed
         if self.step < alone:
+            rate = 1.0  # what begins anew is not what the stage's rate spares
             self.learner["model"].zero_grad(set_to_none=True)
+        else:
+            rate = config.rate * schedule(self.step - alone, self.progress, config.warmup_steps)
         nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
