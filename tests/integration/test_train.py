@@ -96,6 +96,9 @@ def test_a_run_can_go_on_from_a_model_that_ships(finished: Path, tmp_path: Path)
         not torch.equal(weight, begun["towers"].state_dict()[n]) for n, weight in after["towers"].state_dict().items()
     ]
     assert any(moved)
+    spared = run_of(replace(config, out=tmp_path / "spared", rate=0.1))
+    spared.update()  # and at full rate, whatever rate spares what is learnt
+    assert all(group["lr"] == group["initial_lr"] for moves in spared.optimizers for group in moves.param_groups)
     record = json.loads((out / "stage2.json").read_text())
     assert [before["stage"] for before in record["after"]] == [2, 3]
     lines = (out / "metrics.jsonl").read_text().splitlines()
