@@ -19,7 +19,8 @@ from vidlm.model.video_model import VideoModel
 from vidlm.toyworld import train as training
 from vidlm.toyworld.card import release
 from vidlm.toyworld.run_folder import Asked, plan_of
-from vidlm.toyworld.train import Run, TrainConfig, train
+from vidlm.toyworld.stages import TrainConfig
+from vidlm.toyworld.train import Run, train
 
 pytestmark = pytest.mark.slow  # two minutes of two cores
 

@@ -13,7 +13,20 @@ from tokenizers import Tokenizer
 
 from vidlm.config import EMBEDDED_MODEL
 from vidlm.prompts import policy_question
-from vidlm.toyworld import alignment, composed, courses, dataset, lessons, losses, rows, student, tokens, train, windows
+from vidlm.toyworld import (
+    alignment,
+    composed,
+    courses,
+    dataset,
+    lessons,
+    losses,
+    rows,
+    stages,
+    student,
+    tokens,
+    train,
+    windows,
+)
 from vidlm.toyworld.questions import NUMBERS
 from vidlm.toyworld.scene import Actor, Clip, Scene
 from vidlm.toyworld.tasks import Turn
@@ -450,7 +463,7 @@ def test_windows_show_parts_of_scenes() -> None:
 
 def test_from_nothing_a_stage_sees_more_and_more_and_in_the_end_all(tmp_path: Path) -> None:
     """Windows and frames only grow; whoever goes on from a model sees all of it from the start."""
-    run = train.Run(train.TrainConfig(2, 100.0, tmp_path, **train.SETTINGS[2]), torch.device("cpu"))
+    run = train.Run(stages.TrainConfig(2, 100.0, tmp_path, **stages.SETTINGS[2]), torch.device("cpu"))
     seen = []
     for minute in range(101):
         run.elapsed_s = 60.0 * minute
@@ -463,7 +476,7 @@ def test_from_nothing_a_stage_sees_more_and_more_and_in_the_end_all(tmp_path: Pa
     pixels = [sum(height * width for height, width in mix.sizes) for mix in dataset.SIMPLER]
     assert longest == sorted(longest)[::-1]
     assert pixels == sorted(pixels)[::-1]
-    again = train.Run(train.TrainConfig(2, 100.0, tmp_path, **train.SETTINGS[2] | train.AGAIN[2]), run.device)
+    again = train.Run(stages.TrainConfig(2, 100.0, tmp_path, **stages.SETTINGS[2] | stages.AGAIN[2]), run.device)
     assert again.simpler == 0
 
 

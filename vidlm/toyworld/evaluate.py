@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -34,9 +34,6 @@ from vidlm.toyworld.truth import KNOWN_POLICIES, Fact, caption, facts, facts_bet
 from vidlm.toyworld.variants import cropped, shifted, with_held_out, with_words, with_words_beside
 from vidlm.toyworld.workbench import Workbench, drawn_at, seconds_for_ten
 from vidlm.toyworld.world import EVAL_SEEDS, HELD_OUT, Rng, sample_clip
-
-if TYPE_CHECKING:
-    pass
 
 LONG_EVERY: Final = 10
 """Every tenth clip lasts 20 to 60 s; the others, 4 to 12 s."""
