@@ -94,7 +94,7 @@ WISHES = {
 }
 
 
-@pytest.mark.parametrize("runs", [10, HUNDRED])
+@pytest.mark.parametrize("runs", [6, HUNDRED])
 def test_thresholds_keep_their_promises_on_fresh_libraries(database: Database, runs: int) -> None:
     world = World(videos=6000, sampled=0.2, rate=0.1)
     fresh, truth = world.draw(np.random.default_rng(43), FRESH)
@@ -122,7 +122,7 @@ def test_thresholds_keep_their_promises_on_fresh_libraries(database: Database, r
     means = {name: (float(np.mean(reached[name])), float(np.std(reached[name]) / np.sqrt(runs))) for name in reached}
     truly = {name: float(np.mean(values)) for name, values in by_truth.items() if values}
     print(f"\nof {runs} libraries: kept in {shares}; mean and its error {means}; against the truth {truly}")
-    slack = 0.0 if runs == 100 else 0.1
+    slack = 0.0 if runs == 100 else 0.1  # one of six may miss
     assert min(shares.values()) >= 0.9 - slack
     assert means["recall"][0] >= 0.7 - 2 * means["recall"][1]
     assert means["queue"][0] <= 200 + 2 * means["queue"][1]

@@ -1,6 +1,7 @@
 """A row of packed branches must mean what its branches mean alone, and labels must sit where the actors are."""
 
 import math
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice, pairwise
@@ -463,6 +464,7 @@ def test_windows_show_parts_of_scenes() -> None:
 
 def test_from_nothing_a_stage_sees_more_and_more_and_in_the_end_all(tmp_path: Path) -> None:
     """Windows and frames only grow; whoever goes on from a model sees all of it from the start."""
+    shutil.copy(EMBEDDED_MODEL / "tokenizer.json", tmp_path)  # a run's first start trains one
     run = train.Run(stages.TrainConfig(2, 100.0, tmp_path, **stages.SETTINGS[2]), torch.device("cpu"))
     seen = []
     for minute in range(101):
