@@ -21,7 +21,7 @@ SETTINGS: Final[dict[int, dict[str, Any]]] = {
     1: {"pairs_per_batch": 64, "accumulate": 2},
     # at full rate the vision tower forgets half of stage 1 at once, and the language model walks at random
     2: {"matrix_lr": 1e-2, "rate": 0.5, "seeing": 0.4, "pair_share": 0.2, "simpler": (0.2, 0.55)},
-    3: {"matrix_lr": 1e-2, "seeing": 0.2, "pair_share": 0.25, "rate": 0.4},
+    3: {"matrix_lr": 1e-2, "seeing": 0.2, "pair_share": 0.25, "rate": 0.2},
     4: {"pairs_per_batch": 128, "accumulate": 2, "rate": 0.5},
 }
 """Where a stage departs from `TrainConfig`."""
