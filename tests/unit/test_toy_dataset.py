@@ -1,6 +1,8 @@
 """A row of packed branches must mean what its branches mean alone, and labels must sit where the actors are."""
 
+import dataclasses
 import math
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -210,6 +212,40 @@ def test_what_is_chosen_points_to_its_name_in_the_request(words: tokens.Vocabula
     assert len(kinds) > 2
 
 
+def test_what_decides_an_order_knows_which_is_wanted(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
+    """By the words of the request, where the label comes from the times of what the answer says."""
+    batch = rows.sample_rows(np.random.default_rng(5), words, size=(84, 112), pairs=4, count=60, asked=6)
+    wanted: Counter[str] = Counter()
+    for _, chunk, kind, mine in turns_of(batch):
+        columns = (mine & (batch.sought[chunk] > 0)).nonzero()[:, 0].tolist()
+        assert len(columns) == (kind == "order")
+        for column in columns:
+            assert batch.copied[chunk, column] > 0
+            request = tokenizer.decode(batch.ids[chunk][mine & (batch.targets[chunk] < 0)].tolist())
+            later = re.search(r"\b(last|later|second|after)\b", request, re.IGNORECASE) is not None
+            assert alignment.SOUGHT[int(batch.sought[chunk, column])] == ("later" if later else "earlier"), request
+            wanted["later" if later else "earlier"] += 1
+    assert min(wanted["later"], wanted["earlier"]) >= 3, wanted
+
+
+def test_what_is_wanted_is_learnt_where_something_is(words: tokens.Vocabulary) -> None:
+    """A state that says it costs nothing, one that says another costs much; without orders nothing is learnt."""
+    batch = rows.sample_rows(np.random.default_rng(5), words, size=(84, 112), pairs=4, count=30, asked=6)
+    towers = lessons.Towers(vocabulary=4, width=len(alignment.SOUGHT))
+    torch.nn.init.eye_(towers.sought.weight)
+    states = 20 * torch.nn.functional.one_hot(batch.sought, len(alignment.SOUGHT)).float()
+    loss, figures = lessons.sought_loss(towers, states, batch)
+    assert loss.item() < 1e-3
+    assert figures == {"sought": 1.0}
+    loss, figures = lessons.sought_loss(towers, -states, batch)
+    assert loss.item() > 10
+    assert figures == {"sought": 0.0}
+    none = dataclasses.replace(batch, sought=torch.zeros_like(batch.sought))
+    loss, figures = lessons.sought_loss(towers, states, none)
+    assert loss.item() == 0
+    assert figures == {}
+
+
 def test_only_words_of_a_request_name_things(words: tokens.Vocabulary, tokenizer: Tokenizer) -> None:
     """Not the markup around it, which has a "star" in its "<|im_start|>"; whatever its letters' size and number."""
     star, tree = (
@@ -311,13 +347,13 @@ def test_where_to_look_is_learnt_from_attention_alone(words: tokens.Vocabulary) 
     chosen = torch.zeros(*batch.ids.shape, length + 1).scatter(2, batch.copied[..., None], 1.0)[..., 1:]
     ideal = {layer: torch.cat([looks, chosen[:, None].expand(-1, 2, -1, -1)], dim=3) for layer, looks in ideal.items()}
     loss, figures = lessons.ground_loss(ideal, batch, visual)
-    assert -1e-6 <= float(loss) <= 1e-3
+    assert -1e-6 <= loss.item() <= 1e-3
     assert all(
         figures[f"ground_{name}"] == pytest.approx(1.0, abs=1e-5)
         for name in ("names", "again", "answers", "said", "next", "times", "choices")
     )
     loss, figures = lessons.ground_loss({layer: 0 * weights for layer, weights in ideal.items()}, batch, visual)
-    assert float(loss) == pytest.approx(-7 * math.log(1e-5), rel=1e-4)
+    assert loss.item() == pytest.approx(-7 * math.log(1e-5), rel=1e-4)
     assert figures["ground_times"] == 0
 
 

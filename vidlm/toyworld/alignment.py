@@ -18,6 +18,8 @@ from vidlm.toyworld.truth import Fact
 
 FACTS_MOST: Final = 60
 """Facts a window has at most, one bit each: more are left out of what is known of tokens."""
+SOUGHT: Final = ("nothing", "earlier", "later")
+"""Which of two things an order asks for."""
 NOWHERE: Final = 1 << FACTS_MOST
 """The bit of what is not there: a name without its thing, a "No" that rests on nothing."""
 
@@ -58,6 +60,7 @@ class TurnTokens:
     tells: list[int]
     when: list[int]
     copied: list[int]
+    sought: list[int]
 
 
 def tokens_of(words: Vocabulary, turn: Turn, seen: Sequence[Fact], prefix: Prefix) -> TurnTokens:
@@ -76,6 +79,7 @@ def tokens_of(words: Vocabulary, turn: Turn, seen: Sequence[Fact], prefix: Prefi
         tells=[0] * asked + _told(words, turn, len(answer)),
         when=[0] * asked + _times(words, turn, answer, prefix),
         copied=[0] * asked + _copied(words, turn, len(answer)),
+        sought=[0] * asked + _sought(turn, len(answer)),
     )
 
 
@@ -136,6 +140,17 @@ def _copied(words: Vocabulary, turn: Turn, length: int) -> list[int]:
         return [0] * length
     place = _last_token(words, turn.text, said)
     return [place if index == first else 0 for index in range(length)]
+
+
+def _sought(turn: Turn, length: int) -> list[int]:
+    """For each of an answer's `length` tokens, which of `SOUGHT` the request wants, where that decides what is said."""
+    if turn.kind != "order":
+        return [0] * length
+    chosen, other = turn.about
+    return [
+        SOUGHT.index("earlier" if chosen.start_s < other.start_s else "later") if index == 1 else 0
+        for index in range(length)
+    ]
 
 
 def _rested_on(words: Vocabulary, turn: Turn, answer: Sequence[int], seen: Sequence[Fact]) -> list[int]:

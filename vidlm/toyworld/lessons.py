@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidlm.toyworld.alignment import HAS_NAMED, NOWHERE
+from vidlm.toyworld.alignment import HAS_NAMED, NOWHERE, SOUGHT
 from vidlm.toyworld.rows import Rows
 from vidlm.toyworld.windows import CELL_FACTS, FACT_LABELS, PAIRS_MOST, PLACE_NAMES
 
@@ -63,6 +63,7 @@ class Towers(nn.Module):
         self.cell_at = nn.Linear(width, 4 * MOST_CELLS)
         self.places = nn.Linear(width, len(PLACE_NAMES))
         self.pair_at = nn.Linear(width, PAIRS_MOST)
+        self.sought = nn.Linear(width, len(SOUGHT))
         self.facts = nn.ModuleList(nn.Linear(width, len(n)) for n in FACT_LABELS.values())
 
     def texts(self, descriptions: list[list[list[int]]]) -> Tensor:
@@ -202,3 +203,19 @@ def read_loss(towers: Towers, hidden: Tensor, batch: Rows) -> tuple[Tensor, dict
         total = total + F.cross_entropy(guess, truth[:, index])
         figures[f"read_{name}"] = float(guess.argmax(-1).eq(truth[:, index]).float().mean())
     return total, figures
+
+
+def sought_loss(towers: Towers, hidden: Tensor, batch: Rows) -> tuple[Tensor, dict[str, float]]:
+    """What decides an order knows whether the earlier or the later one is wanted, before it looks for that one's name.
+
+    hidden: `[C, L, D]`, before the layer that chooses. A layer that is to look at the earlier of two names, or at the
+    later, needs keys that know their times and a query that knows which is wanted. Names learn their times from
+    `read_loss`; what is wanted is in the words of the request, yet is learnt from answers only once times are, while
+    times are of no use to answers before it.
+    """
+    wanted = batch.sought.to(hidden.device)
+    chunks, columns = (wanted > 0).nonzero(as_tuple=True)
+    if len(chunks) == 0:
+        return torch.zeros((), device=hidden.device), {}
+    guess, truth = towers.sought(hidden[chunks, columns]).float(), wanted[chunks, columns]
+    return F.cross_entropy(guess, truth), {"sought": float(guess.argmax(-1).eq(truth).float().mean())}

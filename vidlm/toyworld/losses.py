@@ -20,6 +20,7 @@ from vidlm.toyworld.dataset import Pairs
 from vidlm.toyworld.lessons import (
     ANSWER_LAYER,
     CELL_SHARE,
+    CHOICE_LAYER,
     GROUND_SHARE,
     NAME_LAYER,
     PLACE_LAYER,
@@ -32,6 +33,7 @@ from vidlm.toyworld.lessons import (
     pair_loss,
     place_loss,
     read_loss,
+    sought_loss,
 )
 from vidlm.toyworld.reading import States, read
 from vidlm.toyworld.rows import Rows
@@ -114,8 +116,10 @@ def stage2_loss(
     times, _ = pair_loss(towers, states.prefix[PLACE_LAYER][clock > 0], pair_of(clock[clock > 0]))
     ground, ground_figures = ground_loss(states.looks, batch, visual)
     taken, read_figures = read_loss(towers, states.chunks[ANSWER_LAYER + 1], batch)
-    total = loss + CELL_SHARE * cells + PLACE_SHARE * (places + times) + GROUND_SHARE * ground + READ_SHARE * taken
-    return total, {**figures, **place_figures, **ground_figures, **read_figures, "text": loss.item()}
+    sought, sought_figures = sought_loss(towers, states.chunks[CHOICE_LAYER], batch)
+    total = loss + CELL_SHARE * cells + PLACE_SHARE * (places + times) + GROUND_SHARE * ground
+    total = total + READ_SHARE * (taken + sought)
+    return total, {**figures, **place_figures, **ground_figures, **read_figures, **sought_figures, "text": loss.item()}
 
 
 @torch.inference_mode()

@@ -86,6 +86,7 @@ class Rows:
         spells the same; 0 elsewhere.
     copied: int64 [C, L], where an answer chooses among what its request names, the number of the column (from 1) where
         the name of what it chooses ends; 0 elsewhere.
+    sought: int64 [C, L], where an order is decided, which of `SOUGHT` its request wants; 0 elsewhere.
     kinds: for each window, the kind of each of its turns (turn k is kinds[k - 1]).
     """
 
@@ -100,6 +101,7 @@ class Rows:
     tells: Tensor
     when: Tensor
     copied: Tensor
+    sought: Tensor
     kinds: list[list[str]]
     truth: Truth
 
@@ -204,6 +206,7 @@ def _stack(
         tells=joined("tells", 0),
         when=joined("when", 0),
         copied=padded([_columns([turn.copied for _, turn in chunk]) for _, chunk in chunks], 0),
+        sought=joined("sought", 0),
         kinds=[[turn.kind for turn in turns] for _, turns in windows],
         truth=truth,
     )
